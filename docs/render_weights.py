@@ -1,0 +1,162 @@
+"""Write docs/weights.md from the manifest: `python docs/render_weights.py`."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from keras_inception.preprocessing import Preprocessing
+from keras_inception.weights.manifest import Accuracy, Checkpoint, Manifest, manifest
+
+PAGE = Path(__file__).with_name("weights.md")
+SHOWN = ("ImageNet 2012 validation", "LFW")
+
+INTRODUCTION = """\
+# Public weights
+
+Generated from `weights_manifest.json` by `python docs/render_weights.py`; change that file.
+Everything here is as the publishers and the named third parties state it, measured by none of us;
+the manifest names the source of each fact, and what nobody states is left open.
+The same facts from Python: `ki.list_weights("InceptionV3")`, `ki.weights.info(id)`,
+`ki.preprocessing(id)`; on the command line: `keras-inception weights list`.
+"""
+
+DEFAULTS = """\
+## What `weights="imagenet"` loads
+
+Chosen by the checksums known, the licence, and how few other packages are needed.
+"""
+
+SUPPORTED = """\
+## Weights that are supported
+
+Any id here is a legal `weights=...`. The architecture is chosen accordingly. "Heads" says whether
+tensors of auxiliary heads are inside; "bg" marks a background class in front, which is dropped
+where the model has one class less. Formats: a TensorFlow 1 checkpoint, Keras HDF5, safetensors and
+caffemodel are read as they are; torch and ONNX files need the extra of that name.
+"""
+
+SCORES = """\
+## Scores as published
+
+In percent, not measured by us, on ImageNet's validation set of 2012 or on the face pairs of LFW.
+Scores of different protocols do not compare. The manifest has those on other sets as well.
+"""
+
+DETAILS = """\
+## What to know of each
+
+How images are prepared, how the network departs from its paper, and what else is known.
+"""
+
+UNSUPPORTED = """\
+## Weights that are not supported
+
+They are public, and this is why they are not loaded.
+"""
+
+
+def render(facts: Manifest) -> str:
+    """Return the page.
+
+    Args:
+        facts: the manifest.
+    """
+    entries = facts.weights.values()
+    defaults = ((name, code(model.default), model.reason) for name, model in facts.models.items())
+    unsupported = ((code(u.id), u.publisher, u.format, u.reason) for u in facts.unsupported)
+    return "\n".join(
+        [
+            INTRODUCTION,
+            DEFAULTS,
+            table(("model", "weights", "why"), defaults),
+            SUPPORTED,
+            table(
+                ("id", "model", "architecture", "format", "classes", "heads", "bytes", "licence",
+                 "checksum"),
+                map(overview, entries),
+            ),
+            SCORES,
+            table(
+                ("id", "top-1", "top-5", "protocol"),
+                (score(e, a) for e in entries for a in e.accuracy if a.dataset in SHOWN),
+            ),
+            DETAILS,
+            *map(details, entries),
+            UNSUPPORTED,
+            table(("id", "publisher", "format", "why not"), unsupported),
+        ]
+    )  # fmt: skip
+
+
+def overview(entry: Checkpoint) -> Sequence[str]:
+    """Return the row of a checkpoint in the table of those that are supported."""
+    background = " (bg)" if entry.background_class else ""
+    checksum = entry.strongest_checksum() or entry.strongest_checksum("member")
+    inside = " (inside)" if checksum and checksum.of == "member" else ""
+    return (
+        code(entry.id),
+        entry.model,
+        code(entry.architecture),
+        entry.format + (f" in {entry.archive}" if entry.archive else ""),
+        f"{shown(entry.classes)}{background}",
+        shown(entry.aux_heads),
+        shown(entry.size_bytes),
+        entry.licence or entry.licence_note,
+        f"{checksum.algorithm}{inside}" if checksum else "none",
+    )
+
+
+def score(entry: Checkpoint, accuracy: Accuracy) -> Sequence[str]:
+    """Return the row of one published score."""
+    if accuracy.pairs is not None:
+        measured = (f"{accuracy.pairs} of LFW", "-")
+    else:
+        measured = (shown(accuracy.top1), shown(accuracy.top5))
+    return (code(entry.id), *measured, accuracy.protocol)
+
+
+def details(entry: Checkpoint) -> str:
+    """Return the paragraph of one checkpoint."""
+    facts = [
+        f"published by {entry.origin}; licence: {entry.licence or 'none stated'} "
+        f"({entry.licence_note})",
+        f"from {' or '.join(f'<{url}>' for url in (*entry.urls, *by_hand(entry)))}",
+        f"images: {prepared(entry.preprocessing)}",
+        *filter(None, [entry.preprocessing_note, *entry.deviations, entry.notes]),
+    ]
+    return "\n".join([f"### `{entry.id}`\n", *(f"- {fact}" for fact in facts), ""])
+
+
+def by_hand(entry: Checkpoint) -> list[str]:
+    """Return the page for a browser, if there is one."""
+    return [entry.manual_url] if entry.manual_url else []
+
+
+def prepared(preprocessing: Preprocessing) -> str:
+    """Return the fields of a preprocessing, as they are written in Python."""
+    fields = dataclasses.asdict(preprocessing).items()
+    return code(", ".join(f"{name}={value!r}" for name, value in fields))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def code(text: str | None) -> str:
+    """Return text as code, or "none"."""
+    return f"`{text}`" if text else "none"
+
+
+def shown(fact: object) -> str:
+    """Return a fact in words, a question mark if it is unknown."""
+    if fact is None:
+        return "?"
+    if isinstance(fact, bool):
+        return "yes" if fact else "no"
+    return f"{fact:,}" if isinstance(fact, int) else str(fact)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(manifest()), encoding="utf-8")

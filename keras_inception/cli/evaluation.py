@@ -1,0 +1,161 @@
+"""`keras-inception evaluate` and `predict`."""
+
+import contextlib
+import csv
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keras_inception.cli.quiet import needs_keras
+from keras_inception.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from keras_inception import jobs
+
+Networks = Annotated[
+    list[str],
+    typer.Option(
+        "--model",
+        help="A run folder, a .keras file, or an id of public weights; several make an ensemble.",
+    ),
+]
+_PARTS = ("train", "validation", "test")
+Crops = Annotated[int, typer.Option(help="1, 10, 12 or 144, as in the papers.")]
+
+
+@needs_keras
+def evaluate(
+    model: Networks,
+    data: Annotated[str, typer.Option(help="As for `train`.")],
+    part: Annotated[str, typer.Option(help="'test', 'validation' or 'train' images.")] = "test",
+    crops: Crops = 1,
+    exclude: Annotated[
+        Path | None, typer.Option(help="File with the names of images to leave out.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Crops in one pass.")] = 32,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.json, classes.csv, confusion.png.")
+    ] = None,
+    skip_broken: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the split. Default: that of the training.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where TensorFlow Datasets keeps its files.")
+    ] = None,
+) -> None:
+    """Measure the error of a network, or of an ensemble, by one of the papers' protocols."""
+    from keras_inception import data as datasets
+    from keras_inception import evaluation, jobs
+
+    if part not in _PARTS:
+        raise unknown("part", part, _PARTS)
+    networks = [jobs.load_trained(source) for source in model]
+    seed = _training_seed(networks) if seed is None else seed
+    dataset = datasets.load(data, seed=seed, skip_broken=skip_broken, data_dir=data_dir)
+    report = evaluation.evaluate(
+        [network.model for network in networks],
+        getattr(dataset, part),
+        crops,
+        preprocessing=[network.preprocessing for network in networks],
+        exclude=exclude,
+        class_names=dataset.class_names,
+        batch_size=batch_size,
+        progress=True,
+    )
+    typer.echo(str(report))
+    if out is not None:
+        report.to_json(out / "report.json")
+        report.to_csv(out / "classes.csv")
+        report.confusion_picture(out / "confusion.png")
+        typer.echo(f"written to {out}")
+
+
+def _training_seed(networks: "list[jobs.Trained]") -> int:
+    """Return the seed of the split that the networks were trained on, so that tests stay tests."""
+    seeds = {network.seed for network in networks if network.seed is not None}
+    if len(seeds) > 1:
+        raise InputError(
+            f"The networks were trained on splits of other seeds: {sorted(seeds)}. The test images "
+            "of one are training images of another; train them with one seed, or say --seed."
+        )
+    return seeds.pop() if seeds else 0
+
+
+@needs_keras
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model",
+            help="A run folder, a .keras file, an exported network, or an id of public weights; "
+            "several make an ensemble.",
+        ),
+    ],
+    crops: Crops = 1,
+    top: Annotated[int, typer.Option(help="Classes to name for each image.")] = 5,
+    form: Annotated[
+        str, typer.Option("--format", help="'json': an object a line; or 'csv'.")
+    ] = "json",
+    runtime: Annotated[
+        str,
+        typer.Option(
+            help="'tensorflow', 'onnxruntime', 'openvino', 'litert'; 'auto': the fastest that is "
+            "installed, or what an exported network was written for."
+        ),
+    ] = "auto",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="'float32' or 'bfloat16'; 'auto': bfloat16 where the hardware has it natively."
+        ),
+    ] = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images that are computed together. Default: 16.", min=1)
+    ] = None,
+) -> None:
+    """Predict the classes of images; unreadable files are reported and the rest is done."""
+    from keras_inception import jobs
+    from keras_inception.inference.predictor import BATCH_SIZE, predictor
+
+    if form not in _FORMS:
+        raise unknown("format", form, _FORMS)
+    files = jobs.image_files(images)
+    batch_size = min(batch_size or BATCH_SIZE, len(files))
+    with contextlib.ExitStack() as opened:
+        networks = [
+            opened.enter_context(predictor(source, runtime, dtype, batch_size)) for source in model
+        ]
+        for network in networks:
+            typer.echo(network.description, err=True)
+        broken = 0
+        for number, answer in enumerate(jobs.predict(networks, files, crops=crops, top=top)):
+            broken += answer.error is not None
+            _FORMS[form](answer, first=number == 0)
+    if broken:
+        raise InputError(f"{broken} of {len(files)} files could not be read; see above.")
+
+
+def _json(answer: "jobs.Answer", first: bool) -> None:
+    said = {"classes": [{"name": n, "probability": p} for n, p in answer.classes]}
+    said = said if answer.error is None else {"error": answer.error}
+    typer.echo(json.dumps({"path": str(answer.path), **said}))
+
+
+def _csv(answer: "jobs.Answer", first: bool) -> None:
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    if first:
+        rows.writerow(("path", "rank", "class", "probability", "error"))
+    for rank, (name, probability) in enumerate(answer.classes, 1):
+        rows.writerow((answer.path, rank, name, probability, ""))
+    if answer.error is not None:
+        rows.writerow((answer.path, "", "", "", answer.error))
+    typer.echo(text.getvalue(), nl=False)
+
+
+_FORMS = {"json": _json, "csv": _csv}

@@ -1,0 +1,123 @@
+"""OpenVINO: `.xml` files with their `.bin`, and networks converted in memory."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from keras_inception.errors import InputError, import_extra
+from keras_inception.inference.runtimes.base import Runtime
+from keras_inception.inference.runtimes.saved_model import SIGNATURE, save
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+_DTYPES = {"f32": "float32", "f16": "float16", "u8": "uint8"}
+
+
+class OpenVinoRuntime(Runtime):
+    """An OpenVINO network, compiled for the CPU.
+
+    The hint LATENCY gives all cores to one batch, the fastest way to run batch after batch.
+
+    Args:
+        network: the `.xml` file, another file that OpenVINO reads, or an `openvino.Model`.
+        dtype: in which to compute, "float32" or "bfloat16". (Left alone, OpenVINO takes bfloat16
+            wherever the CPU has it.)
+        threads: None: as many as there are cores.
+        batch_size: fixes the first axis of the input, which is faster; None: as the file has it.
+        metadata: of the export.
+
+    Raises:
+        InputError: if the file cannot be loaded or does not take one batch of images.
+        MissingExtra: if openvino is not installed.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self,
+        network: Any,
+        *,
+        dtype: str = "float32",
+        threads: int | None = None,
+        batch_size: int | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        openvino = import_extra("openvino", "openvino")
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype],
+        }
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        core = openvino.Core()
+        try:
+            model = core.read_model(str(network)) if isinstance(network, Path) else network
+            if len(model.inputs) != 1:
+                raise InputError(f"{network} has {len(model.inputs)} inputs; expected one.")
+            if batch_size is not None:
+                model.reshape([batch_size, *model.input().partial_shape[1:]])
+            compiled = core.compile_model(model, "CPU", settings)
+        except RuntimeError as error:
+            raise InputError(f"{network} cannot be run by OpenVINO: {error}") from error
+        element = compiled.input().get_element_type().get_type_name()
+        if element not in _DTYPES:
+            raise InputError(f"{network} takes {element} values; expected images.")
+        self._compiled = compiled
+        self._request = compiled.create_infer_request()
+        self._names = [
+            output.any_name if output.names else f"output_{number}"
+            for number, output in enumerate(compiled.outputs)
+        ]
+        shape = tuple(
+            None if side.is_dynamic else side.get_length()
+            for side in compiled.input().partial_shape
+        )
+        super().__init__(shape, _DTYPES[element], dtype=dtype, metadata=metadata)
+
+    def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = self._request.infer([images], share_inputs=True)
+        return {name: outputs[number] for number, name in enumerate(self._names)}
+
+    def _close(self) -> None:
+        del self._request, self._compiled
+
+
+def from_keras(model: keras.Model, *, dtype: str, batch_size: int | None = None) -> OpenVinoRuntime:
+    """Convert a Keras network and compile it.
+
+    By way of a SavedModel, which OpenVINO reads itself: `openvino.convert_model` takes networks
+    too, but is slower and sends usage data.
+
+    Args:
+        model: with one input; folded already if it shall be fast.
+        dtype: in which to compute, "float32" or "bfloat16".
+        batch_size: images of every call; None: any.
+
+    Returns:
+        The runtime.
+
+    Raises:
+        MissingExtra: if openvino is not installed.
+    """
+    import tensorflow as tf
+
+    import_extra("openvino", "openvino")  # before the work, if it is missing
+    spec = tf.TensorSpec((batch_size, *model.input_shape[1:]), tf.float32, name="images")
+    holder = tf.Module()
+    holder.held = [variable.value for variable in model.variables]
+
+    def predictions(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = model(images, training=False)
+        return outputs if isinstance(outputs, dict) else {"predictions": outputs}
+
+    function = tf.function(predictions, input_signature=[spec])
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        save(holder, folder, {SIGNATURE: function})
+        return OpenVinoRuntime(Path(folder), dtype=dtype)

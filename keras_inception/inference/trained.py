@@ -1,0 +1,124 @@
+"""A network that is ready for use: with the preprocessing and the class names that belong to it."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from keras_inception import models
+from keras_inception.class_names import imagenet_classes
+from keras_inception.errors import InputError
+from keras_inception.files import CONFIG_FILE, MODEL_FILE
+from keras_inception.preprocessing import Preprocessing
+from keras_inception.weights import info, list_weights
+from keras_inception.weights.manifest import unknown_weights
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network and what it takes to use it.
+
+    Attributes:
+        name: for reports.
+        model: gives class probabilities.
+        preprocessing: of its images.
+        class_names: one a class.
+        seed: of the split that it was trained on; None if that is not known.
+    """
+
+    name: str
+    model: keras.Model
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    seed: int | None = None
+
+
+def load_trained(source: str | os.PathLike) -> Trained:
+    """Load a network from a run folder, a `.keras` file, or by the id of public weights.
+
+    Args:
+        source: a folder that `keras-inception train` left; a `.keras` file of a classifier, with
+            the papers' preprocessing at its input size unless the run's config.json lies beside
+            it; or an id that `ki.list_weights()` knows.
+
+    Returns:
+        The network, its preprocessing and its class names (if nothing names them: ImageNet's for
+        1000 classes, else "0", "1", ...).
+
+    Raises:
+        InputError: if it is none of these, or the file cannot be read.
+    """
+    path = Path(source)
+    if path.is_dir():
+        path = path / MODEL_FILE
+        if not path.is_file():
+            raise InputError(f"{source} is no run folder: it holds no {MODEL_FILE}.")
+    if path.is_file():
+        return _from_file(path)
+    if any(entry.id == str(source) for entry in list_weights()):
+        return _from_weights(str(source))
+    raise InputError(
+        f"There is no run folder or .keras file {source}. {unknown_weights(str(source))}"
+    )
+
+
+def with_defaults(
+    model: keras.Model, name: str, preprocessing: Preprocessing | None = None
+) -> Trained:
+    """Give a network what nothing else says: the papers' preprocessing, and class names.
+
+    Args:
+        model: a classifier.
+        name: for reports.
+        preprocessing: None: the papers', at the network's input size.
+
+    Returns:
+        The network with them; ImageNet's names if it has 1000 classes, else "0", "1", ...
+
+    Raises:
+        InputError: if the network takes images of any size and no preprocessing says which.
+    """
+    if preprocessing is None:
+        size = tuple(model.input_shape[1:3])
+        if None in size:
+            raise InputError(
+                f"{name} takes images of any size and nothing says which to use; pass "
+                "preprocessing=ki.preprocessing(...) or another Preprocessing."
+            )
+        preprocessing = Preprocessing(size=size)
+    output = model.output
+    if isinstance(output, dict):
+        output = output["predictions"]
+    return Trained(name, model, preprocessing, class_names(output.shape[-1]))
+
+
+def class_names(classes: int) -> tuple[str, ...]:
+    """Return ImageNet's names for 1000 classes, numbers for any other count."""
+    if classes == len(imagenet_classes()):
+        return tuple(name for _, name in imagenet_classes())
+    return tuple(map(str, range(classes)))
+
+
+def _from_file(path: Path) -> Trained:
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, TypeError) as error:
+        raise InputError(f"{path} is no .keras file that can be read: {error}") from error
+    config = path.with_name(CONFIG_FILE)
+    if config.is_file():
+        facts = json.loads(config.read_text())
+        preprocessing = Preprocessing(**facts["preprocessing"])
+        names = tuple(facts["class_names"])
+        return Trained(str(path), model, preprocessing, names, facts["seed"])
+    return with_defaults(model, str(path))
+
+
+def _from_weights(weights_id: str) -> Trained:
+    entry = info(weights_id)
+    classes = entry.classes - bool(entry.background_class) if entry.classes else 0
+    if not classes:
+        raise InputError(f"Weights {weights_id!r} have no classes to predict.")
+    model = models.build(entry.model, weights=weights_id, classes=classes)
+    return with_defaults(model, weights_id, entry.preprocessing)

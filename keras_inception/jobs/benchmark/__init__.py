@@ -1,0 +1,18 @@
+"""How fast networks run on this machine, here and in other libraries."""
+
+from keras_inception.jobs.benchmark.report import chart, markdown, summary, text
+from keras_inception.jobs.benchmark.results import Measurement, Results, read
+from keras_inception.jobs.benchmark.run import QUICK, Effort, benchmark
+
+__all__ = [
+    "QUICK",
+    "Effort",
+    "Measurement",
+    "Results",
+    "benchmark",
+    "chart",
+    "markdown",
+    "read",
+    "summary",
+    "text",
+]

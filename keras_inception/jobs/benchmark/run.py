@@ -1,0 +1,199 @@
+"""Measuring: all sides of a network side by side, in turns, so that what else happens hits all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_inception import inspection, models
+from keras_inception.errors import InputError, unknown
+from keras_inception.jobs.benchmark.results import Measurement, Results, machine
+from keras_inception.jobs.benchmark.sides import SIDES, Side, Task
+from keras_inception.jobs.benchmark.worker import Worker, measured_peak
+from keras_inception.networks import NETWORKS
+
+_PREPARED_TOGETHER = 2  # sides; much of it uses one core
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long is measured.
+
+    Attributes:
+        rounds: turns of every side.
+        seconds: of a turn, at least.
+        peak_seconds: for each matrix size, dtype and library.
+        peak_sides: of the matrices.
+    """
+
+    rounds: int = 7
+    seconds: float = 1.5
+    peak_seconds: float = 1.0
+    peak_sides: tuple[int, ...] = (1024, 2048, 4096)
+
+
+QUICK = Effort(rounds=2, seconds=0.05, peak_seconds=0.05, peak_sides=(256,))
+"""Enough to see that everything works; its numbers say little."""
+
+
+def benchmark(
+    networks: Sequence[str] = ("InceptionV3",),
+    batch_sizes: Sequence[int] = (16, 1),
+    *,
+    sides: Sequence[str] | None = None,
+    image_size: int | None = None,
+    width: float = 1.0,
+    effort: Effort | None = None,
+    announce: Callable[[str], None] = lambda text: None,
+) -> Results:
+    """Measure how fast networks run here, in this package and beside it.
+
+    Every side runs in a process of its own and holds its network ready; the sides take turns, a
+    second or so each, and medians are taken over the turns. Calls go from a NumPy array to the
+    outputs; weights are random, which makes no difference to speed.
+
+    Args:
+        networks: names of builders.
+        batch_sizes: images of a call.
+        sides: names, or parts of names, of the sides to measure; None: all whose packages are
+            installed.
+        image_size: height and width in pixels; None: each network's own.
+        width: factor on every filter count; other than 1: this package's sides only.
+        effort: how long; None: some minutes for a network and batch size.
+        announce: is told what is about to be done.
+
+    Returns:
+        The results, also of the sides that could not run.
+
+    Raises:
+        InputError: if a network, a side or a number does not exist, or no side could run.
+    """
+    effort = effort or Effort()
+    chosen = _chosen(sides)
+    tasks = [_task(name, image_size, batch, width) for name in networks for batch in batch_sizes]
+    left_out = {
+        side.name: f"needs {', '.join(side.missing())}" for side in chosen if side.missing()
+    }
+    able = {
+        task: [side for side in chosen if side.runs(task) and not side.missing()] for task in tasks
+    }
+    if not any(able.values()):
+        raise InputError(f"No side can run these networks. Left out: {left_out or 'none'}.")
+    announce("matrix peak of this machine")
+    peak = measured_peak(effort.peak_sides, effort.peak_seconds)
+    measurements = [
+        measurement
+        for task, able_sides in able.items()
+        if able_sides
+        for measurement in _measure(task, able_sides, effort, peak, left_out, announce)
+    ]
+    if not measurements:
+        raise InputError(f"No side could run: {left_out}.")
+    return Results(machine(), peak, tuple(measurements), left_out)
+
+
+def _measure(
+    task: Task,
+    sides: Sequence[Side],
+    effort: Effort,
+    peak: dict[str, float],
+    left_out: dict[str, str],
+    announce: Callable[[str], None],
+) -> list[Measurement]:
+    operations = 2 * _multiply_adds(task)
+    workers: dict[Side, Worker] = {}
+    times: dict[Side, list[list[float]]] = {}
+    memory: dict[Side, int | None] = {}
+    what = f"{task.network}, batches of {task.batch_size}"
+    with contextlib.ExitStack() as opened:
+        for first in range(0, len(sides), _PREPARED_TOGETHER):
+            together = sides[first : first + _PREPARED_TOGETHER]
+            announce(f"{what}: preparing {'; '.join(side.name for side in together)}")
+            started = [opened.enter_context(_started(side, task, memory)) for side in together]
+            for side, worker in zip(together, started, strict=True):
+                try:
+                    worker.wait()
+                except InputError as error:
+                    left_out[f"{side.name}: {what}"] = str(error)
+                    continue
+                workers[side], times[side] = worker, []
+        for number in range(effort.rounds):
+            announce(f"{what}: round {number + 1} of {effort.rounds}")
+            for side, worker in list(workers.items()):
+                try:
+                    times[side].append(worker.turn(effort.seconds))
+                except InputError as error:  # such as killed for want of memory
+                    left_out[f"{side.name}: {what}"] = str(error)
+                    del workers[side]
+    return [
+        _measurement(task, side, times[side], memory[side], operations, peak) for side in workers
+    ]
+
+
+@contextlib.contextmanager
+def _started(side: Side, task: Task, memory: dict[Side, int | None]) -> Iterator[Worker]:
+    """Give a side's worker, end it afterwards, and note how much memory it had."""
+    worker = Worker(side, task)
+    try:
+        yield worker
+    finally:
+        memory[side] = worker.close()
+
+
+def _measurement(
+    task: Task,
+    side: Side,
+    turns: list[list[float]],
+    memory: int | None,
+    operations: int,
+    peak: dict[str, float],
+) -> Measurement:
+    speeds = [task.batch_size * len(turn) / sum(turn) for turn in turns]
+    calls = np.concatenate(turns)
+    speed = float(np.median(speeds))
+    dtype = side.dtype.removeprefix("mixed_")
+    return Measurement(
+        network=task.network,
+        size=task.size,
+        batch_size=task.batch_size,
+        library=side.library,
+        runtime=side.runtime,
+        dtype=side.dtype,
+        images_per_second=speed,
+        slowest=min(speeds),
+        fastest=max(speeds),
+        p50=float(np.quantile(calls, 0.5)),
+        p99=float(np.quantile(calls, 0.99)),
+        memory=memory,
+        operations_per_second=speed * operations,
+        share_of_peak=speed * operations / peak[dtype],
+    )
+
+
+def _task(name: str, size: int | None, batch_size: int, width: float) -> Task:
+    if name not in models.BUILDERS:
+        raise unknown("model", name, models.BUILDERS)
+    if batch_size < 1:
+        raise InputError(f"Batches have at least 1 image, got {batch_size}.")
+    return Task(
+        name, size or NETWORKS[models.BUILDERS[name].__name__].input_size, batch_size, width
+    )
+
+
+def _chosen(parts: Sequence[str] | None) -> list[Side]:
+    if parts is None:
+        return list(SIDES)
+    for part in parts:
+        if not any(part in side.name for side in SIDES):
+            raise unknown("side", part, [side.name for side in SIDES])
+    return [side for side in SIDES if any(part in side.name for part in parts)]
+
+
+def _multiply_adds(task: Task) -> int:
+    model = models.build(
+        task.network, weights=None, input_shape=(task.size, task.size, 3), width=task.width
+    )
+    return inspection.multiply_adds(model)

@@ -1,0 +1,53 @@
+"""The devices and processes of a training, and what the processes tell each other."""
+
+import contextlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Cluster:
+    """One device in one process; the base of what `make_strategy` returns.
+
+    Args:
+        replicas: devices in all processes together, each with a copy of the weights.
+        workers: number of processes.
+        worker: number of this process, from 0; process 0 writes the files.
+    """
+
+    replicas: int = 1
+    workers: int = 1
+    worker: int = 0
+
+    @property
+    def local_replicas(self) -> int:
+        """Devices of this process."""
+        return self.replicas // self.workers
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes the files."""
+        return self.worker == 0
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Return the context in which model and optimizer must be made."""
+        return contextlib.nullcontext()
+
+    def sum_over_workers(self, values: Any) -> np.ndarray:
+        """Add up an array over the processes; every process must call it, with the same shape.
+
+        Raises:
+            WorkerLostError: if another process is gone.
+        """
+        return np.asarray(values)
+
+    def broadcast(self, data: bytes) -> bytes:
+        """Give the bytes of process 0 to all processes; every process must call it.
+
+        Raises:
+            WorkerLostError: if another process is gone.
+        """
+        return data

@@ -1,0 +1,59 @@
+"""What the main job trains, and how: settings alone, to be read without Keras."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keras_inception.recipes import Recipe, fine_tune
+
+DIGITS_RECIPE = dataclasses.replace(fine_tune, name="digits", learning_rate=0.05, epochs=8)
+"""How the main job trains: `ki.recipes.fine_tune`, shorter and with larger steps."""
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What `keras-inception train` does; the defaults are its main job.
+
+    Attributes:
+        out: the run folder.
+        model: name of the builder.
+        data: "digits", a folder of class folders or TFRecords, or a name of TensorFlow Datasets.
+        recipe: how to train.
+        image_size: height and width in pixels.
+        crop_fraction: share of the resized image's sides that evaluation looks at; None: all of
+            a digit, 0.875 of other images, as the papers' networks.
+        width: factor on every filter count.
+        aux_heads: train with the auxiliary heads.
+        batch_size: images in a step, over all devices and machines.
+        seed: of data, weights and dropout.
+        deterministic: repeatable to the bit, slower.
+        strategy: as for `ki.training.fit`.
+        batch_statistics: as for `ki.training.fit`.
+        rematerialize: as for `ki.training.fit`.
+        skip_broken: leave unreadable images out instead of stopping.
+        data_dir: where TensorFlow Datasets keeps its files.
+        overwrite: replace a finished run at `out` once this one has succeeded.
+        resume: as for `ki.training.fit`.
+        verbose: progress bar 1, a line an epoch 2, nothing 0.
+    """
+
+    out: Path
+    model: str = "InceptionResNetV1"
+    data: str = "digits"
+    recipe: Recipe = DIGITS_RECIPE
+    image_size: int = 75
+    crop_fraction: float | None = None
+    width: float = 0.25
+    aux_heads: bool = False
+    batch_size: int = 32
+    seed: int = 0
+    deterministic: bool = False
+    strategy: Any = "none"
+    batch_statistics: str = "local"
+    rematerialize: bool = False
+    skip_broken: bool = False
+    data_dir: Path | None = None
+    overwrite: bool = False
+    resume: str = "auto"
+    verbose: int = 1

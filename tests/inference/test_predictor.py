@@ -1,0 +1,284 @@
+"""Predictors: every source of networks and of images, in order, broken images reported."""
+
+import threading
+import time
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+
+import keras_inception as ki
+from keras_inception.errors import InputError
+from keras_inception.inference import choice, precision
+from keras_inception.inference.export import export
+from keras_inception.inference.predictor import predictor
+from keras_inception.inference.prefetch import prefetched
+from keras_inception.preprocessing import Preprocessing
+from tests.inference.small import lively
+
+PREPARE = Preprocessing(size=(24, 20))
+ORT = {"onnxruntime", "tf2onnx"}
+PLAIN = {"runtime": "tensorflow", "dtype": "float32"}
+
+
+@pytest.fixture(scope="module")
+def network():
+    inputs = keras.Input((24, 20, 3), name="images")
+    x = layers.Conv2D(8, 3, strides=2, use_bias=False)(inputs)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.Dense(3, activation="softmax", name="predictions")(layers.Flatten()(x))
+    return lively(keras.Model(inputs, x, name="tiny"))
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Pixels of images, each of another size."""
+    rng = np.random.default_rng(1)
+    return [rng.integers(0, 256, (30 + n, 40 - n, 3), "uint8") for n in range(7)]
+
+
+@pytest.fixture(scope="module")
+def folder(pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "deeper").mkdir()
+    for number, pixels in enumerate(pictures):
+        inside = folder / "deeper" if number > 4 else folder
+        Image.fromarray(pixels).save(inside / f"{number}.png")
+    return folder
+
+
+def expected(network, pictures):
+    """What Keras says of each picture, computed alone."""
+    return np.concatenate([network(PREPARE(p)[None]) for p in pictures])
+
+
+@pytest.mark.parametrize("runtime", ["tensorflow", "openvino", "onnxruntime", "litert"])
+def test_every_runtime_says_what_keras_says(network, pictures, runtime):
+    with predictor(network, runtime, "float32", 3) as predict:
+        assert predict.runtime.name == runtime
+        assert predict.description == f"tiny in {runtime}, float32 (as asked), batches of 3"
+        found = predict(pictures)
+    np.testing.assert_allclose(found, expected(network, pictures), atol=1e-5)
+
+
+@pytest.mark.parametrize("runtime", ["tensorflow", "openvino"])
+def test_bfloat16_is_near(network, pictures, runtime):
+    with predictor(network, runtime, "bfloat16", 4) as predict:
+        assert "bfloat16 (as asked)" in repr(predict)
+        found = predict(pictures)
+    truth = expected(network, pictures)
+    assert 0 < np.abs(found - truth).max() < 0.05
+
+
+def test_folder_files_bytes_and_arrays_give_the_same_in_order(network, pictures, folder):
+    truth = expected(network, pictures)
+    files = sorted(folder.rglob("*.png"))
+    mixed = [files[0], str(files[1]), files[2].read_bytes(), pictures[3], *files[4:]]
+    with predictor(network, **PLAIN, batch_size=3) as predict:
+        for source in (folder, files, iter(mixed), pictures):
+            np.testing.assert_allclose(predict(source), truth, atol=1e-6)
+        names = [answer.name for answer in predict.predict(mixed)]
+        same_size = np.stack([pictures[0]] * 4)
+        np.testing.assert_allclose(predict(same_size), np.tile(truth[0], (4, 1)), atol=1e-6)
+        np.testing.assert_allclose(predict(files[6]), truth[6:], atol=1e-6)
+    paths = [str(file) for file in files]
+    assert names == [*paths[:2], "image 3", "image 4", *paths[4:]]
+
+
+def test_broken_images_are_reported_and_the_rest_is_done(network, pictures, folder, tmp_path):
+    cut = (folder / "0.png").read_bytes()[:200]
+    broken = [tmp_path / "none.png", b"GIF89a nothing", cut, b""]
+    tiny = np.zeros((5, 5, 3), "uint8")
+    source = [broken[0], pictures[0], *broken[1:], pictures[1], tiny, pictures[2]]
+    with predictor(network, **PLAIN, batch_size=2) as predict:
+        answers = list(predict.predict(source))
+        with pytest.raises(InputError, match=r"none.png cannot be read: There is no file or"):
+            predict(source)
+    reasons = [answer.error for answer in answers]
+    assert [reason is None for reason in reasons] == [False, True, False, False, False] + [True] * 3
+    assert reasons[4] == "an empty file"
+    assert "truncated" in reasons[3].lower()
+    sound = [answer.outputs for answer in answers if answer.error is None]
+    truth = expected(network, [pictures[0], pictures[1], tiny, pictures[2]])
+    np.testing.assert_allclose(sound, truth, atol=1e-6)
+    assert all(answer.outputs is None for answer in answers if answer.error)
+
+
+def test_nothing_to_predict(network, tmp_path):
+    with predictor(network, **PLAIN) as predict:
+        assert list(predict.predict([])) == []
+        for source, message in (
+            ([], "There is no image to predict"),
+            (tmp_path, "holds no image"),
+            (7, "Images come as paths, folders, encoded bytes, arrays"),
+            (np.zeros((4, 4)), r"Images have shape \(height, width, 3\)"),
+        ):
+            with pytest.raises(InputError, match=message):
+                predict(source)
+    with pytest.raises(InputError, match="is closed"):
+        predict.run(np.zeros((1, 24, 20, 3), "float32"))
+
+
+def test_views_are_averaged(network, pictures):
+    def views(image, preprocessing):
+        prepared = preprocessing(image)
+        return np.stack([prepared, prepared[:, ::-1], prepared * 0])
+
+    with predictor(network, **PLAIN, batch_size=4) as predict:
+        found = [answer.outputs for answer in predict.predict(pictures, views)]
+    truth = [np.mean(network(views(p, PREPARE)), axis=0) for p in pictures]
+    np.testing.assert_allclose(found, truth, atol=1e-6)
+
+
+def test_sources_are_read_in_bounded_memory(network, pictures):
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield pictures[0]
+
+    with predictor(network, **PLAIN, batch_size=4) as predict:
+        answers = predict.predict(endless())
+        for _ in range(8):
+            next(answers)
+        assert taken <= 8 + 2 * 4
+        answers.close()
+        assert not [t for t in threading.enumerate() if t.name.startswith("prefetched")]
+
+
+def test_prefetched_keeps_order_works_ahead_and_passes_errors_on():
+    started = []
+
+    def slow(number):
+        started.append(number)
+        time.sleep(0.002 * (7 - number % 7))
+        if number == 30:
+            raise InputError("thirty")
+        return number
+
+    assert list(prefetched(slow, range(25), threads=4, ahead=6)) == list(range(25))
+    stream = prefetched(slow, range(100), threads=2, ahead=5)
+    with pytest.raises(InputError, match="thirty"):
+        list(stream)
+    assert max(started) <= 30 + 5
+
+
+def test_run_folders_and_keras_files_bring_what_they_need(network, pictures, tmp_path):
+    network.save(tmp_path / "model.keras")
+    with predictor(tmp_path / "model.keras", **PLAIN) as predict:
+        assert predict.class_names == ("0", "1", "2")
+        np.testing.assert_allclose(predict(pictures), expected(network, pictures), atol=1e-6)
+    (tmp_path / "config.json").write_text(
+        '{"preprocessing": {"size": [24, 20], "resize": "squash"}, "seed": 0,'
+        '"class_names": ["cat", "dog", "owl"]}'
+    )
+    with predictor(str(tmp_path), **PLAIN) as predict:
+        assert predict.class_names == ("cat", "dog", "owl")
+        assert predict.preprocessing == Preprocessing(size=(24, 20), resize="squash")
+    with predictor(
+        tmp_path, **PLAIN, preprocessing=PREPARE, class_names=["x", "y", "z"]
+    ) as predict:
+        assert (predict.preprocessing, predict.class_names) == (PREPARE, ("x", "y", "z"))
+
+
+@pytest.mark.parametrize("form, name", [("tf_saved_model", "saved"), ("litert", "a.tflite")])
+@pytest.mark.parametrize("inside", [False, True])
+def test_exported_files_bring_what_they_need(network, pictures, tmp_path, form, name, inside):
+    """With the preprocessing outside, or inside as far as the format has it."""
+    path = tmp_path / name
+    export(
+        network, path, format=form, class_names=["cat", "dog", "owl"],
+        preprocessing=PREPARE, include_preprocessing=inside,
+    )  # fmt: skip
+    with predictor(path, batch_size=3) as predict:
+        assert predict.class_names == ("cat", "dog", "owl")
+        assert predict.runtime.input_dtype == ("uint8" if inside else "float32")
+        found = predict(pictures)
+    rounded = 0.03 if inside and form == "litert" else 1e-4  # resized, then whole pixels
+    np.testing.assert_allclose(found, expected(network, pictures), atol=rounded)
+    with pytest.raises(InputError, match="was exported for"):
+        predictor(path, "onnxruntime")
+
+
+def test_heads_beside_the_classifier_are_left_out(pictures):
+    network = ki.GoogLeNet(
+        weights=None, input_shape=(65, 65, 3), classes=3, width=0.05, aux_heads=True
+    )
+    with predictor(network, **PLAIN) as predict:
+        found = predict(pictures[:2])
+    prepared = np.stack([Preprocessing(size=(65, 65))(p) for p in pictures[:2]])
+    np.testing.assert_allclose(found, network(prepared)["predictions"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wish, message",
+    [
+        ({"runtime": "openvina"}, "Unknown runtime: 'openvina'. Did you mean openvino"),
+        ({"dtype": "float16"}, "Unknown dtype: 'float16'"),
+        ({"runtime": "litert", "dtype": "bfloat16"}, "litert does not compute in bfloat16"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1, got 0"),
+        ({"threads": 0}, "threads must be at least 1, got 0"),
+        ({"class_names": ["one"]}, "1 class names were given, but tiny has 3 classes"),
+    ],
+)
+def test_mistakes(network, wish, message):
+    with pytest.raises(InputError, match=message):
+        predictor(network, **{**PLAIN, **wish})
+
+
+def test_networks_of_any_size_need_to_be_told_it(tmp_path):
+    inputs = keras.Input((None, None, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(inputs))
+    network = keras.Model(inputs, x, name="free")
+    with pytest.raises(InputError, match="free takes images of any size"):
+        predictor(network, **PLAIN)
+    with predictor(network, **PLAIN, preprocessing=PREPARE) as predict:
+        assert predict(np.zeros((1, 30, 30, 3), "uint8")).shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "facts, flag",
+    [
+        ("processor : 0\nflags\t\t: fpu amx_tile amx_bf16 avx512_bf16\n", "amx_bf16"),
+        ("flags\t\t: fpu avx512_bf16\n", "avx512_bf16"),
+        ("flags\t\t: fpu avx512f avx2\n", None),
+        ("Features\t: fp asimd bf16\n", "bf16"),
+        ("", None),
+    ],
+)
+def test_native_bfloat16_is_read_from_the_cpus_flags(tmp_path, facts, flag):
+    (tmp_path / "cpuinfo").write_text(facts)
+    assert precision.native_bfloat16(tmp_path / "cpuinfo") == flag
+    assert precision.native_bfloat16(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(
+    "installed, flag, gpu, wish, found",
+    [
+        (
+            {"openvino", "onnxruntime", "tf2onnx"},
+            "amx_bf16",
+            None,
+            "auto",
+            ("openvino", "bfloat16"),
+        ),
+        (ORT, "amx_bf16", None, "auto", ("tensorflow", "bfloat16")),
+        ({"openvino"}, None, None, "auto", ("openvino", "float32")),
+        (ORT, None, None, "auto", ("onnxruntime", "float32")),
+        ({"onnxruntime"}, None, None, "auto", ("tensorflow", "float32")),
+        (ORT, "amx_bf16", None, "onnxruntime", ("onnxruntime", "float32")),
+        ({"openvino"}, None, (8, 6), "auto", ("tensorflow", "bfloat16")),
+        ({"openvino"}, "amx_bf16", (7, 5), "auto", ("tensorflow", "float32")),
+    ],
+)
+def test_the_fastest_that_is_installed_is_chosen(monkeypatch, installed, flag, gpu, wish, found):
+    monkeypatch.setattr(choice, "native_bfloat16", lambda: flag)
+    monkeypatch.setattr(choice, "gpu_capability", lambda: gpu)
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: name in installed or None)
+    chosen = choice.choose(wish)
+    assert (chosen.runtime, chosen.dtype) == found
+    assert choice.choose(wish, "float32").reason == "as asked"

@@ -1,0 +1,118 @@
+"""Exported networks run in each runtime, and give what Keras gives."""
+
+import numpy as np
+import pytest
+
+import keras_inception as ki
+from keras_inception.errors import InputError, MissingExtra
+from keras_inception.inference.export import export
+from keras_inception.inference.runtimes import is_exported, open_runtime, runtime_of
+from tests.inference.small import images, lively
+
+PATHS = {
+    "tensorflow": ("tf_saved_model", "saved"),
+    "onnxruntime": ("onnx", "network.onnx"),
+    "openvino": ("openvino", "openvino"),
+    "litert": ("litert", "network.tflite"),
+}
+
+
+@pytest.fixture(scope="module")
+def network():
+    return lively(ki.GoogLeNet(weights=None, input_shape=(32, 32, 3), classes=4, width=0.1))
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    for form, name in PATHS.values():
+        export(network, folder / name, format=form, class_names=list("abcd"))
+    return folder
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_each_runtime_gives_what_keras_gives(network, exported, name):
+    x = images(3, 32)
+    with open_runtime(exported / PATHS[name][1]) as runtime:
+        assert runtime.name == name == runtime_of(exported / PATHS[name][1])
+        assert (runtime.input_shape, runtime.input_dtype) == ((None, 32, 32, 3), "float32")
+        assert runtime.metadata["class_names"] == list("abcd")
+        outputs = runtime.run(x)
+        again = runtime.run(x[:1].astype("float64"))
+    assert list(outputs) == ["predictions"]
+    assert outputs["predictions"].dtype == np.float32
+    np.testing.assert_allclose(outputs["predictions"], network(x), atol=1e-5)
+    np.testing.assert_allclose(again["predictions"], network(x[:1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_images_that_do_not_fit_are_refused(exported, name):
+    runtime = open_runtime(exported / PATHS[name][1])
+    for wrong in (np.zeros((2, 31, 32, 3), "float32"), np.zeros((32, 32, 3), "float32")):
+        with pytest.raises(InputError, match=r"takes images of shape \(None, 32, 32, 3\) float32"):
+            runtime.run(wrong)
+    with pytest.raises(InputError, match="complex64"):
+        runtime.run(np.zeros((2, 32, 32, 3), "complex64"))
+    runtime.close()
+    runtime.close()
+    with pytest.raises(InputError, match="is closed"):
+        runtime.run(images(1, 32))
+
+
+def test_openvino_computes_in_the_dtype_and_batch_asked_for(network, exported):
+    x = images(2, 32)
+    path = exported / "openvino" / "model.xml"
+    with open_runtime(path, dtype="bfloat16", batch_size=2, threads=1) as runtime:
+        assert (runtime.dtype, runtime.input_shape) == ("bfloat16", (2, 32, 32, 3))
+        outputs = runtime.run(x)["predictions"]
+        with pytest.raises(InputError, match=r"\(2, 32, 32, 3\)"):
+            runtime.run(x[:1])
+    np.testing.assert_allclose(outputs, network(x), atol=0.02)
+    with open_runtime(path) as runtime:
+        assert runtime.dtype == "float32"
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "onnxruntime", "litert"])
+def test_dtype_and_batch_size_belong_to_openvino(exported, name):
+    for wish in ({"dtype": "bfloat16"}, {"batch_size": 2}):
+        with pytest.raises(InputError, match=f"runs in {name}, where the file alone says"):
+            open_runtime(exported / PATHS[name][1], **wish)
+
+
+def test_number_of_threads(network, exported):
+    x = images(2, 32)
+    for name in ("onnxruntime", "litert"):
+        with open_runtime(exported / PATHS[name][1], threads=1) as runtime:
+            np.testing.assert_allclose(runtime.run(x)["predictions"], network(x), atol=1e-5)
+    with pytest.raises(InputError, match="must be said before TensorFlow is used"):
+        open_runtime(exported / "saved", threads=7)
+
+
+def test_what_is_no_exported_network(exported, tmp_path):
+    with pytest.raises(InputError, match="There is no file or folder"):
+        open_runtime(tmp_path / "none.onnx")
+    (tmp_path / "notes.txt").write_text("notes")
+    for path in (tmp_path, tmp_path / "notes.txt"):
+        assert not is_exported(path)
+        with pytest.raises(InputError, match="is no exported network"):
+            open_runtime(path)
+    with pytest.raises(InputError, match="Unknown dtype: 'float8'"):
+        open_runtime(exported / "openvino", dtype="float8")
+
+
+@pytest.mark.parametrize("name", ["broken.onnx", "broken.xml", "broken.tflite", "saved_model.pb"])
+def test_broken_files_are_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"nothing of the kind" * 50)
+    path = tmp_path if name.endswith(".pb") else tmp_path / name
+    assert is_exported(path)
+    with pytest.raises(InputError, match=str(path)):
+        open_runtime(path)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_missing_runtime_names_the_extra(exported, name, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtra, match=r"keras-inception\[(onnx|openvino)\]"):
+        open_runtime(exported / PATHS[name][1])

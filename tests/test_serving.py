@@ -1,0 +1,245 @@
+"""The example server: batches, refuses what it must, loses nothing at its end."""
+
+import asyncio
+import http.client
+import importlib.util
+import json
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_inception.inference.predictor import predictor
+from keras_inception.preprocessing import Preprocessing
+from tests.inference.small import lively
+
+ROOT = Path(__file__).parents[1]
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+serve = load(ROOT / "examples" / "serve.py")
+serving = load(ROOT / "benchmarks" / "serving.py")
+
+
+@pytest.fixture(scope="module")
+def model():
+    inputs = keras.Input((24, 24, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3, strides=3)(inputs))
+    x = layers.Dense(3, activation="softmax")(layers.Flatten()(x))
+    return lively(keras.Model(inputs, x, name="tiny"))
+
+
+class Slow:
+    """A predictor whose batches take a while, and which notes their sizes."""
+
+    def __init__(self, network, seconds):
+        self.network, self.seconds, self.sizes = network, seconds, []
+
+    def __getattr__(self, name):
+        return getattr(self.network, name)
+
+    def run(self, rows):
+        self.sizes.append(len(rows))
+        time.sleep(self.seconds)
+        return self.network.run(rows)
+
+
+@pytest.fixture(scope="module")
+def network(model):
+    with predictor(model, "tensorflow", "float32", 8, class_names=["cat", "dog", "owl"]) as network:
+        yield network
+
+
+@pytest.fixture
+def running():
+    """Return a function that serves in a thread and gives server and port; ends it."""
+    ends = []
+
+    def run(network, **limits):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        server = serve.Server(network, serve.Limits(**limits))
+        listener = serve.listener(server, "127.0.0.1", port)
+        thread = threading.Thread(target=listener.run)
+        thread.start()
+
+        def end():
+            listener.should_exit = True  # what SIGTERM does
+            thread.join()
+
+        ends.append(end)
+        server.end = end
+        while not listener.started:
+            time.sleep(0.01)
+        return server, port
+
+    yield run
+    for end in ends:
+        end()
+
+
+def ask(port, path, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET" if body is None else "POST", path, body)
+    answer = connection.getresponse()
+    content = answer.read().decode()
+    connection.close()
+    return answer.status, json.loads(content) if content.startswith("{") else content, answer
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return serving.pictures(4, 60)
+
+
+def test_answers_are_the_predictors(network, model, pictures, running):
+    _, port = running(network)
+    for picture in pictures:
+        status, said, _ = ask(port, "/predict?top=2", picture)
+        prepared = network.inputs(picture)
+        np.testing.assert_allclose(
+            prepared, Preprocessing(size=(24, 24))(decoded(picture))[None], atol=1e-4
+        )
+        truth = np.asarray(model(prepared))[0]
+        best = np.argsort(-truth)[:2]
+        assert status == 200
+        assert [c["name"] for c in said["classes"]] == [("cat", "dog", "owl")[i] for i in best]
+        found = [c["probability"] for c in said["classes"]]
+        np.testing.assert_allclose(found, truth[best], atol=1e-5)
+
+
+def decoded(picture):
+    import tensorflow as tf
+
+    return tf.io.decode_jpeg(picture).numpy()
+
+
+def test_refusals_say_why(network, pictures, running):
+    _, port = running(network, max_bytes=3000, max_pixels=5000)
+    for body, path, status, reason in (
+        (b"no picture", "/predict", 400, "not a JPEG, PNG, BMP, GIF or WebP image"),
+        (pictures[0][:300], "/predict", 400, ""),
+        (b"", "/predict", 400, "an empty file"),
+        (pictures[0], "/predict?top=0", 400, "top must be a whole number from 1, got '0'"),
+        (pictures[0], "/predict?top=x", 400, "got 'x'"),
+        (b"x" * 5000, "/predict", 413, "more than 3000 bytes"),
+        (serving.pictures(1, 90)[0], "/predict", 413, "the image has 10800 pixels, more than 5000"),
+    ):
+        found, said, _ = ask(port, path, body)
+        assert (found, reason in said["error"]) == (status, True), said
+    assert ask(port, "/predict")[0] == 405
+    status, said, _ = ask(port, "/metrics")
+    assert status == 200
+    assert 'requests_total{status="400"} 5' in said
+    assert 'requests_total{status="413"} 2' in said
+    assert ask(port, "/health")[1] == {"network": network.description}
+
+
+def test_requests_that_come_together_are_computed_together(network, pictures, running):
+    slow = Slow(network, 0.05)
+    _, port = running(slow)
+    done = serving.send(port, pictures, clients=16, seconds=1.0)
+    assert set(done.statuses) == {"200"}
+    assert sum(slow.sizes) == done.statuses["200"]
+    assert max(slow.sizes) == 8
+    alone = 1 / 0.05
+    assert done.rate > 2 * alone
+    said = ask(port, "/metrics")[1]
+    assert f"images_total {sum(slow.sizes)}" in said
+    assert f"batches_total {len(slow.sizes)}" in said
+    assert 'request_seconds{quantile="0.99"}' in said
+
+
+def test_a_lone_request_waits_no_longer_than_the_bound(network, pictures, running):
+    _, port = running(network, max_delay=0.3)
+    began = time.perf_counter()
+    assert ask(port, "/predict", pictures[0])[0] == 200
+    assert 0.3 <= time.perf_counter() - began < 5
+
+
+def test_too_many_waiting_are_told_to_come_back(network, pictures, running):
+    slow = Slow(network, 0.5)
+    _, port = running(slow, max_waiting=4)
+    done = serving.send(port, pictures, clients=40, seconds=0.4)
+    assert set(done.statuses) == {"200", "503"}
+    assert sum(slow.sizes) == done.statuses["200"]
+
+
+def test_a_failing_batch_is_answered_and_the_next_goes_well(network, pictures, running):
+    class Failing(Slow):
+        def run(self, rows):
+            if not self.sizes:
+                self.sizes.append(len(rows))
+                raise RuntimeError("out of luck")
+            return super().run(rows)
+
+    _, port = running(Failing(network, 0))
+    status, said, _ = ask(port, "/predict", pictures[0])
+    assert (status, said) == (500, {"error": "RuntimeError: out of luck"})
+    assert ask(port, "/predict", pictures[0])[0] == 200
+
+
+def test_nothing_is_lost_at_the_end(network, pictures, running):
+    """What the server received before its end is answered, and every answer arrives."""
+    slow = Slow(network, 0.2)
+    server, port = running(slow)
+    threading.Timer(0.7, server.end).start()
+    done = serving.send(port, pictures, clients=24, seconds=20)
+    server.end()
+    assert done.seconds < 15
+    assert (server.in_flight, dict(server.statuses)) == (0, {200: done.statuses["200"]})
+    assert sum(slow.sizes) == done.statuses["200"] >= 24
+
+
+@pytest.mark.slow
+def test_the_process_ends_well_on_sigterm(tmp_path, model, pictures):
+    model.save(tmp_path / "model.keras")
+    plain = ("--runtime", "tensorflow", "--dtype", "float32")
+    process, port = serving.start(str(tmp_path / "model.keras"), 4, *plain)
+    threading.Timer(1, process.send_signal, [signal.SIGTERM]).start()
+    done = serving.send(port, pictures, clients=8, seconds=30)
+    assert serving.answered(process) == done.statuses["200"] >= 8
+    assert process.returncode == 0
+
+
+def test_batches_wait_from_the_arrival_of_their_first():
+    """What waited while another batch was computed is not made to wait again."""
+
+    class Recorder:
+        batch_size, sizes = 4, []
+
+        def run(self, rows):
+            self.sizes.append(len(rows))
+            time.sleep(0.3)
+            return np.zeros((len(rows), 2))
+
+    async def arrive():
+        batcher = serve.Batcher(Recorder(), serve.Limits(max_delay=0.2))
+        computing = asyncio.create_task(batcher.run())
+        row = np.zeros((1, 2, 2, 3))
+        first = asyncio.create_task(batcher.outputs(row))
+        await asyncio.sleep(0.25)  # the first is being computed
+        began = time.perf_counter()
+        await batcher.outputs(row)
+        computing.cancel()
+        await first
+        return time.perf_counter() - began
+
+    seconds = asyncio.run(arrive())
+    assert Recorder.sizes == [1, 1]
+    assert seconds < 0.75  # the first's rest, 0.25, and its own 0.3; no 0.2 of waiting

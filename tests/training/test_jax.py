@@ -1,0 +1,70 @@
+"""The same training on the JAX backend: one device, two devices, two processes."""
+
+import pytest
+
+from tests.training import run_fit
+from tests.training.processes import Training
+from tests.training.test_kills import assert_same_bits
+from tests.training.test_replicas import TWENTY_STEPS, in_folders, largest_difference
+
+pytestmark = pytest.mark.backends
+
+FIXED = {"net": "fixed_net", **TWENTY_STEPS}
+NORM = {"net": "norm_net", "dropout": 0.3, "batch_statistics": "synchronized", **TWENTY_STEPS}
+
+
+def train(folder, runs, **options):
+    return Training(folder / "process", in_folders(folder, *runs), backend="jax", **options)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """FIXED, NORM and FIXED by plain Keras, on one device."""
+    folder = tmp_path_factory.mktemp("jax")
+    return train(folder, [FIXED, NORM, FIXED | {"plain": True}]).results()
+
+
+def test_jax_trains_as_tensorflow_does(one, tmp_path):
+    other = run_fit.train(FIXED | {"run_dir": str(tmp_path)})
+    assert largest_difference(one[0]["averaged"], other["averaged"]) < 1e-5
+    for row, wanted in zip(one[0]["history"], other["history"], strict=True):
+        assert row == pytest.approx(wanted, rel=1e-4)
+
+
+def test_plain_keras_on_jax_trains_as_fit_does(one):
+    assert largest_difference(one[0]["averaged"], one[2]["averaged"]) < 1e-5
+
+
+@pytest.mark.parametrize(("strategy", "devices"), [("mirrored", 2), ("multi_worker", 1)])
+def test_several_devices_train_as_one_does(one, strategy, devices, tmp_path):
+    """Dropout, too: its masks are drawn for the whole batch."""
+    several = train(tmp_path, [FIXED, NORM], strategy=strategy, devices=devices).results()
+    for a, b in zip(one, several, strict=False):
+        assert largest_difference(a["raw"], b["raw"]) < 1e-4
+        for row, other in zip(a["history"], b["history"], strict=True):
+            assert other == pytest.approx(row, rel=1e-3)
+
+
+def test_killed_on_jax_a_training_ends_with_the_same_bits(tmp_path):
+    run = {"net": "norm_net", "dropout": 0.3, "checkpoint_steps": 3, "pause": 0.02}
+    whole = train(tmp_path / "whole", [run])
+    killed = train(tmp_path / "killed", [run])
+    killed.wait_for_step(5)
+    killed.kill()
+    last = Training(
+        tmp_path / "last", [run | {"run_dir": str(tmp_path / "killed" / "0")}], backend="jax"
+    )
+    assert_same_bits(whole.results()[0], last.results()[0])
+
+
+def test_rematerialization_is_refused(tmp_path):
+    training = train(tmp_path, [{"net": "norm_net", "rematerialize": True}])
+    assert training.processes[0].wait(300) == 1
+    assert "rematerialize=True works on TensorFlow only, not on JAX." in training.log()
+
+
+def test_local_statistics_are_refused_on_several_devices(tmp_path):
+    training = train(tmp_path, [{"net": "norm_net"}], strategy="mirrored", devices=2)
+    assert training.processes[0].wait(300) == 1
+    message = "On JAX the batch statistics are always those of the whole batch: pass batch_stat"
+    assert message in training.log()
