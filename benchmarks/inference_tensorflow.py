@@ -1,8 +1,9 @@
 """How fast inference is in TensorFlow: `python benchmarks/inference_tensorflow.py`.
 
-Every side is InceptionV3, a TensorFlow function made by `compiled` and fed the same images: stock
-Keras in float32 and mixed_bfloat16, its weights variables as in `predict`; the folded network, its
-weights constants; and exact rewritings of that. Each side of a group runs in a process of its own,
+Every side is InceptionV3, a TensorFlow function made by `compiled`, for batches of any size as the
+predictor makes it, and fed the same images: stock Keras in float32 and mixed_bfloat16, its weights
+variables as in `predict`; the folded network, its weights constants; and exact rewritings of that.
+Each side of a group runs in a process of its own,
 and the processes take turns, so that what else the machine does falls on all. Prints medians, and
 writes them to `benchmarks/inference_tensorflow.json`, where groups that were not measured stay as
 they were.
@@ -40,6 +41,7 @@ def build(side: str, size: int):
 
     from keras_inception import InceptionV3
     from keras_inception.inference.folding import fold_batch_norm
+    from keras_inception.jobs.benchmark.sides import as_if_trained
 
     kind, dtype, *steps = side.split()
     shape = (size, size, 3)
@@ -54,17 +56,6 @@ def build(side: str, size: int):
     return model
 
 
-def as_if_trained(model):
-    """Give every normalisation statistics other than 0 and 1, which TensorFlow optimises away."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    for variable in model.weights:
-        if variable.name in ("beta", "moving_mean"):
-            variable.assign(rng.normal(0, 0.1, variable.shape))
-    return model
-
-
 def prepare(side: str, batch: int, size: int):
     """Return what runs a batch on a side."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
@@ -75,7 +66,7 @@ def prepare(side: str, batch: int, size: int):
 
     keras.utils.set_random_seed(0)
     freeze = side.startswith("folded") and "not_frozen" not in side
-    run = compiled(build(side, size), batch_size=batch, freeze=freeze)
+    run = compiled(build(side, size), freeze=freeze)
     images = np.random.default_rng(0).uniform(-1, 1, (batch, size, size, 3)).astype("float32")
     return lambda: run(images)
 

@@ -1,20 +1,24 @@
-"""Images per second of the papers' distortion, against the same made of Keras layers.
+"""Images per second of the papers' distortion, and how long train steps wait for them.
 
 Our side is `keras_inception.data.training_batches(mode="paper")`. The other is
 `keras.utils.image_dataset_from_directory` followed by Keras's preprocessing layers. Keras has no
 layer for a random crop of random size; `RandomZoom` after resizing to the final size stands for it,
-which chooses neither a place nor an interpolation, so that side is asked for less.
+which chooses neither a place nor an interpolation, so that side is asked for less. Then a network
+is trained on our batches.
 
-    python benchmarks/input_pipeline.py                        # the two pipelines, alternating
-    python benchmarks/input_pipeline.py --model InceptionV3    # and the waiting in real train steps
+    python benchmarks/input_pipeline.py
 
-The photographs are synthetic JPEGs of 500x375 pixels; their mean size is among the figures.
+Prints medians and writes `benchmarks/input_pipeline.json`; takes about three minutes on two CPU
+cores. It fails if our side is less than twice as fast, or if more than a tenth of the train steps'
+time is spent waiting for images. The photographs are synthetic JPEGs of 500x375 pixels; their mean
+size is among the figures.
 """
 
 import argparse
 import itertools
 import json
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,10 +31,15 @@ from PIL import Image
 import keras_inception as ki
 from keras_inception import data
 from keras_inception.data import distortions
+from keras_inception.files import atomic_path
 from keras_inception.jobs.benchmark.results import machine
 from keras_inception.preprocessing import Preprocessing
 
+RESULT = Path(__file__).with_suffix(".json")
 CLASSES = 2
+OURS, STOCK = "keras_inception", "keras layers"
+LEAST_RATIO = 2.0
+LARGEST_WAITING_SHARE = 0.1
 
 
 def write_photographs(folder: Path, count: int) -> float:
@@ -104,17 +113,49 @@ def images_per_second(dataset: tf.data.Dataset, batch_size: int, steps: int) -> 
     return steps * batch_size / (time.perf_counter() - start)
 
 
-def waiting(batches: data.TrainingBatches, model: keras.Model, steps: int) -> dict[str, float]:
-    """Train, and see how long each step waits for its images.
+def compare(folder: Path, options: argparse.Namespace) -> dict:
+    """Return the images per second of both sides, measured in turns, and their ratio."""
+    ours = our_batches(folder, options.size, options.batch)
+    epochs = (options.steps + 2) // ours.steps_per_epoch + 1
+    sides = {
+        OURS: ours.dataset(epochs),
+        STOCK: keras_batches(folder, options.size, options.batch),
+    }
+    rates: dict[str, list[float]] = {side: [] for side in sides}
+    for _, side in itertools.product(range(options.rounds), sides):
+        rates[side].append(images_per_second(sides[side], options.batch, options.steps))
+    medians = {side: statistics.median(found) for side, found in rates.items()}
+    for side, found in rates.items():
+        print(f"{side:<16} {medians[side]:7.1f} images/s, {min(found):.1f} to {max(found):.1f}")
+    ratio = medians[OURS] / medians[STOCK]
+    print(f"{ratio:.2f} times as fast", flush=True)
+    return {"images_per_second": medians, "rounds": rates, "ratio": ratio}
 
-    Args:
-        batches: the images.
-        model: compiled.
-        steps: how many are counted; two more come before.
+
+def train(folder: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Train, and see how long each step waits for its images.
 
     Returns:
         Median seconds of a step, and the share of all steps' time spent waiting.
     """
+    batches = our_batches(folder, options.size, options.batch)
+    model = ki.build(
+        options.network,
+        weights=None,
+        input_shape=(options.size, options.size, 3),
+        classes=CLASSES,
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    found = waiting(batches, model, options.train_steps)
+    print(
+        f"{options.network}: {found['step_seconds']:.2f} s a step, {found['waiting_share']:.1%} of "
+        "it waiting for images"
+    )
+    return found
+
+
+def waiting(batches: data.TrainingBatches, model: keras.Model, steps: int) -> dict[str, float]:
+    """Make some train steps, and two before that are not counted; see `train`."""
     epochs = (steps + 2) // batches.steps_per_epoch + 1
     source = iter(batches.dataset(epochs))
     waited, whole = [], []
@@ -130,59 +171,39 @@ def waiting(batches: data.TrainingBatches, model: keras.Model, steps: int) -> di
     }
 
 
-def main() -> None:
-    """Measure, print a table, and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=512, help="photographs to make")
-    parser.add_argument("--size", type=int, default=299, help="side of the network's input")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=20, help="batches of a measurement")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each, alternating")
-    parser.add_argument("--model", help="also train this network, for example InceptionV3")
-    parser.add_argument("--width", type=float, default=1.0, help="of that network")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    options = parser.parse_args()
+def failures(figures: dict) -> list[str]:
+    """Return what does not hold."""
+    wrong = []
+    if figures["ratio"] < LEAST_RATIO:
+        wrong.append(f"{figures['ratio']:.2f} times as fast; expected {LEAST_RATIO:g}.")
+    share = figures["training"]["waiting_share"]
+    if share > LARGEST_WAITING_SHARE:
+        wrong.append(f"{share:.1%} of the time waiting; expected {LARGEST_WAITING_SHARE:.0%}.")
+    return wrong
 
+
+def main() -> None:
+    """Measure, print, write the figures, and fail if they are not good."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=256, help="photographs to make")
+    parser.add_argument("--size", type=int, default=299, help="side of the network's input")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=8, help="batches of a measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each, in turns")
+    parser.add_argument("--network", default="InceptionV3", help="to train")
+    parser.add_argument("--train-steps", type=int, default=8)
+    parser.add_argument("--result", type=Path, default=RESULT, help="the JSON file to write")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         mean_bytes = write_photographs(folder, options.images)
-        ours = our_batches(folder, options.size, options.batch_size)
-        theirs = keras_batches(folder, options.size, options.batch_size)
-        epochs = (options.steps + 2) // ours.steps_per_epoch + 1
-        sides = {"keras_inception": ours.dataset(epochs), "keras layers": theirs}
-        rates: dict[str, list[float]] = {side: [] for side in sides}
-        for _, side in itertools.product(range(options.rounds), sides):
-            rates[side].append(images_per_second(sides[side], options.batch_size, options.steps))
-        figures = {
-            "images_per_second": {side: statistics.median(found) for side, found in rates.items()},
-            "rounds": rates,
-            "photograph_bytes": mean_bytes,
-            "options": {key: str(value) for key, value in vars(options).items()},
-            "machine": machine(),
-        }
-        medians = figures["images_per_second"]
-        figures["ratio"] = medians["keras_inception"] / medians["keras layers"]
-        print(f"{'pipeline':<16} {'images/s':>8}  of {options.rounds} rounds")
-        for side, found in rates.items():
-            print(f"{side:<16} {medians[side]:8.1f}  {min(found):.1f} to {max(found):.1f}")
-        print(f"ratio {figures['ratio']:.2f}")
-
-        if options.model:
-            shape = (options.size, options.size, 3)
-            model = ki.build(
-                options.model,
-                weights=None,
-                input_shape=shape,
-                classes=CLASSES,
-                width=options.width,
-            )
-            model.compile("sgd", "sparse_categorical_crossentropy")
-            figures["training"] = waiting(ours, model, options.steps)
-            step, share = figures["training"].values()
-            print(f"{options.model}: {step:.2f} s a step, {share:.1%} of it waiting for images")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+        figures = compare(folder, options)
+        figures["training"] = train(folder, options)
+    settings = {key: value for key, value in vars(options).items() if key != "result"}
+    record = {"machine": machine(), **settings, "photograph_bytes": mean_bytes, "results": figures}
+    with atomic_path(options.result) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
+    sys.exit("\n".join(failures(figures)) or 0)
 
 
 if __name__ == "__main__":

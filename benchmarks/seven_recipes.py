@@ -2,10 +2,11 @@
 
     python benchmarks/seven_recipes.py runs/seven_recipes benchmarks/seven_recipes.json
 
-Each recipe keeps its optimizer, regularisation, label smoothing, auxiliary weight and running
-average; `dataclasses.replace` shortens what is meant for a million images: epochs, the steps of
-the learning rate, and the memories of the batch statistics and of the average. The networks are
-narrow. An interrupted run goes on where it was.
+Each recipe keeps its optimizer, regularisation, label smoothing and running average;
+`dataclasses.replace` shortens what is meant for a million images: epochs, the steps of the learning
+rate, and the memories of the batch statistics and of the average. The networks are narrow. Only
+GoogLeNet has its auxiliary heads: that of Inception-v2 and v3 needs images of 299 pixels, so the
+weight that their recipes give it is not used here. An interrupted run goes on where it was.
 
 Report, for each network: test accuracy, accuracy and loss of the averaged and of the raw weights on
 the validation images, seconds. It fails if a test accuracy is below 95 %, or if the averaged

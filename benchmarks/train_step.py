@@ -1,23 +1,27 @@
 """How fast a train step is, and how much memory it takes: `python benchmarks/train_step.py`.
 
 The same network from this package, from keras.applications and from timm where they have it and
-timm is installed, trained on the same batch with SGD and momentum. The two in Keras make their step
-by `train_on_batch`, compiled alike; this package's once more with activations rematerialized.
-timm's is eager, its channels last, and whole in bfloat16 where Keras has mixed_bfloat16. Prints
-medians, their ratios and the most memory of each process, and writes `benchmarks/train_step.json`,
-where networks that were not measured stay as they were.
+timm is installed, trained on the same batch with SGD and momentum; in the paper's form and in the
+others that they have, each compared with this package's network in the same form. The two in Keras
+make their step by `train_on_batch`, compiled alike; this package's once more with activations
+rematerialized. timm's is eager, its channels last, and whole in bfloat16 where Keras has
+mixed_bfloat16. Prints medians, their ratios and the most memory of each process, and writes
+`benchmarks/train_step.json`, where networks that were not measured stay as they were.
 """
 
 import argparse
 import importlib.util
+import itertools
 import json
 import os
 from pathlib import Path
 
 from turns import Side, in_turns
 
+from keras_inception.jobs.benchmark.sides import FORMS, OURS, STOCK
+
 RESULT = Path(__file__).with_suffix(".json")
-OURS, STOCK, TIMM = "keras_inception", "keras.applications", "timm"
+TIMM = "timm"
 REMATERIALIZED = f"{OURS} rematerialized"
 TIMM_NAMES = {
     "InceptionV3": "inception_v3",
@@ -28,16 +32,23 @@ POLICIES = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
 CLASSES = 1000
 
 
-def sides(network: str) -> list[str]:
-    """Return who has the network here, the reference first."""
-    found = [STOCK] if network in ("InceptionV3", "InceptionResNetV2") else []
+def forms(network: str) -> list[str]:
+    """Return the forms of a network that are measured here: the paper's, and the others'."""
+    libraries = [STOCK, TIMM] if importlib.util.find_spec("timm") else [STOCK]
+    theirs = [FORMS[library].get(network, "paper") for library in libraries]
+    return list(dict.fromkeys(["paper", *theirs]))
+
+
+def sides(network: str, form: str) -> list[str]:
+    """Return who has the network in this form here, the reference first."""
+    found = [STOCK] if FORMS[STOCK].get(network) == form else []
     found += [OURS, REMATERIALIZED]
-    if network in TIMM_NAMES and importlib.util.find_spec("timm"):
+    if FORMS[TIMM].get(network) == form and importlib.util.find_spec("timm"):
         found.append(TIMM)
     return found
 
 
-def prepare(side: str, network: str, policy: str, batch: int, size: int):
+def prepare(side: str, network: str, form: str, policy: str, batch: int, size: int):
     """Return what does a train step of a side on random images."""
     import numpy as np
 
@@ -51,11 +62,13 @@ def prepare(side: str, network: str, policy: str, batch: int, size: int):
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(policy)
+    shape = (size, size, 3)
     if side == STOCK:
-        library = keras.applications
+        model = getattr(keras.applications, network)(weights=None, input_shape=shape)
     else:
-        import keras_inception as library
-    model = getattr(library, network)(weights=None, input_shape=(size, size, 3))
+        import keras_inception as ki
+
+        model = ki.build(network, weights=None, input_shape=shape, architecture=form)
     model.compile(keras.optimizers.SGD(0.01, 0.9), "sparse_categorical_crossentropy")
     if side == REMATERIALIZED:
         return rematerialized_step(model, images, labels)
@@ -132,14 +145,15 @@ def main() -> None:
     options = parser.parse_args()
     results = json.loads(RESULT.read_text())["results"] if RESULT.exists() else {}
     for network in options.networks:
-        for policy in options.policies:
-            arguments = (network, policy, options.batch, options.size)
-            found = in_turns(prepare, sides(network), *arguments, rounds=options.rounds, steps=1)
+        for form, policy in itertools.product(forms(network), options.policies):
+            arguments = (network, form, policy, options.batch, options.size)
+            rounds = options.rounds
+            found = in_turns(prepare, sides(network, form), *arguments, rounds=rounds, steps=1)
             table = report(found)
-            results.setdefault(network, {})[policy] = table
+            results.setdefault(f"{network} {form}", {})[policy] = table
             for side, row in table.items():
                 print(
-                    f"{network} {policy:15} {side:20} {row['seconds']:7.3f} s a step, "
+                    f"{network} {form} {policy:15} {side:20} {row['seconds']:7.3f} s a step, "
                     f"{row['memory_bytes'] / 2**30:5.2f} GiB, ours {row['speedup']:.2f}x as fast",
                     flush=True,
                 )

@@ -18,6 +18,12 @@ Everything here is as the publishers and the named third parties state it, measu
 the manifest names the source of each fact, and what nobody states is left open.
 The same facts from Python: `ki.list_weights("InceptionV3")`, `ki.weights.info(id)`,
 `ki.preprocessing(id)`; on the command line: `keras-inception weights list`.
+
+An entry is one file, and what stands in it is of that file: of a checksum, its bytes; of a score,
+its numbers. Left out is what publishers state of other files under the same name: osmr's Gluon,
+TensorFlow 2 and Chainer files, trained or scored apart from his PyTorch ones, timm's former `.pth`
+and `.bin` files, FaceNet's frozen graphs, and the other opsets and precisions of the ONNX zoo. Two
+scores were measured on a port of the file, and say so.
 """
 
 DEFAULTS = """\

@@ -1,29 +1,37 @@
 """Tells whether two pictures show the same face.
 
     python examples/face_embeddings.py one.jpg other.jpg
+    python examples/face_embeddings.py one.jpg other.jpg --weights facenet.weights.h5
 
 The pictures should show aligned, cropped faces. Inception-ResNet-v1 of FaceNet turns each into 512
-numbers of length 1; the same face is near, another one far. Without pictures it runs offline: noise
-and random weights, and then of course a distance that means nothing.
+numbers of length 1; the same face is near, another one far. It runs offline with a file of this
+package; and without pictures: noise and random weights, and then of course a distance that means
+nothing.
 """
 
 import argparse
+from pathlib import Path
 
 import keras
 import numpy as np
 
 import keras_inception as ki
 
+DEFAULT = "facenet_pytorch.20180402-114759-vggface2"
+
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("images", nargs="*", help="two pictures")
-parser.add_argument("--weights", default="facenet_pytorch.20180402-114759-vggface2")
+parser.add_argument("--weights", default=DEFAULT, help="id or file")
 parser.add_argument("--threshold", type=float, default=1.1, help="distance of another face")
 options = parser.parse_args()
 
 embedding = {"include_top": False, "pooling": "embedding", "architecture": "facenet"}
 if options.images:
     faces = [np.asarray(keras.utils.load_img(path)) for path in options.images]
-    prepare = ki.preprocessing(options.weights)
+    is_file = Path(options.weights).is_file()
+    if is_file:
+        print(f"weights of the file {options.weights}; faces are prepared as for {DEFAULT}")
+    prepare = ki.preprocessing(DEFAULT if is_file else options.weights)
     shape = (*prepare.size, 3)
     model = ki.InceptionResNetV1(weights=options.weights, input_shape=shape, **embedding)
 else:

@@ -1,10 +1,11 @@
 """Computes the Frechet inception distance between two folders of images.
 
     python examples/fid_features.py real/ generated/
+    python examples/fid_features.py real/ generated/ --weights fid.weights.h5
 
 The features are the 2048 numbers before the classes of the 2015 network that the distance is
-defined with. Without folders it runs offline: two sets of noise and random weights, which shows the
-computation, not a distance that could be compared with anybody's.
+defined with. It runs offline with a file of this package; and without folders: two sets of noise
+and random weights, which shows the computation, not a distance to compare with anybody's.
 """
 
 import argparse
@@ -15,9 +16,11 @@ import numpy as np
 
 import keras_inception as ki
 
+DEFAULT = "pytorch_fid.pt_inception-2015-12-05"
+
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("folders", nargs="*", help="two folders of images")
-parser.add_argument("--weights", default="pytorch_fid.pt_inception-2015-12-05")
+parser.add_argument("--weights", default=DEFAULT, help="id or file")
 options = parser.parse_args()
 
 
@@ -49,7 +52,10 @@ trunk = {"include_top": False, "pooling": "avg", "architecture": "fid"}
 if options.folders:
     if len(options.folders) != 2:
         raise SystemExit(f"{len(options.folders)} folders were given; expected two")
-    prepare = ki.preprocessing(options.weights)
+    is_file = Path(options.weights).is_file()
+    if is_file:
+        print(f"weights of the file {options.weights}; images are prepared as for {DEFAULT}")
+    prepare = ki.preprocessing(DEFAULT if is_file else options.weights)
     model = ki.InceptionV3(weights=options.weights, **trunk)
     sets = [read(folder) for folder in options.folders]
 else:

@@ -5,14 +5,14 @@
     curl --data-binary @picture.jpg "http://127.0.0.1:8000/predict?top=3"
 
 It serves whatever `ki.predictor` opens: a run folder, a `.keras` file, an exported network, the id
-of public weights; with `--model none`, a small network with random weights. Requests that come
-together are computed together (dynamic batching): the first of a batch waits `--max-delay` at most.
+of public weights; or `none`, a small network with random weights. Requests that come together are
+computed together (dynamic batching): the first of a batch waits `--max-delay` at most.
 
     POST /predict   an encoded image as the body; ?top=N: how many classes to name
-    GET /health     what is served
+    GET /health     what is served; 503 if it computes no more
     GET /metrics    counts and latencies, in Prometheus's text format
 
-Answers are JSON. 400: no image, or a broken one; 413: too large; 503: too many wait already. On
+Answers are JSON. 400: no image, or a broken one; 413: too large; 503: too many are under way. On
 SIGTERM or Ctrl-C it takes no new connections, answers every request that it has received, and ends.
 """
 
@@ -46,7 +46,7 @@ class Limits:
         max_delay: seconds that a request waits for others to be computed with.
         max_bytes: of a body.
         max_pixels: of an image; a small file can hold a huge one.
-        max_waiting: requests that may wait to be computed.
+        max_waiting: requests that may be under way, from the first byte of the body to the answer.
     """
 
     max_delay: float = 0.005
@@ -64,27 +64,49 @@ class Batcher:
 
     Args:
         network: the predictor; its batch size is the most that is computed together.
-        limits: of which `max_delay` and `max_waiting` count here.
+        limits: of which `max_delay` counts here.
     """
 
     def __init__(self, network: Predictor, limits: Limits) -> None:
         self.network = network
         self.limits = limits
         self.batches = self.images = 0
+        self._computing: asyncio.Task | None = None
         self._waiting: asyncio.Queue = asyncio.Queue()
         self._compute = ThreadPoolExecutor(1, thread_name_prefix="compute")
 
+    @contextlib.asynccontextmanager
+    async def computing(self):
+        """Compute batch after batch as long as the context lasts."""
+        self._computing = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            self._computing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._computing
+
+    @property
+    def computes(self) -> bool:
+        """Whether an image that is given now will be computed."""
+        return self._computing is not None and not self._computing.done()
+
     async def outputs(self, inputs: np.ndarray) -> np.ndarray:
         """Return the network's outputs of one prepared image, once its batch is computed."""
-        if self._waiting.qsize() >= self.limits.max_waiting:
-            raise Refused(503, f"{self._waiting.qsize()} images wait already; try again later")
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
-        self._waiting.put_nowait((loop.time(), inputs, answer))
-        return await answer
+        try:
+            if self.computes:
+                self._waiting.put_nowait((loop.time(), inputs, answer))
+                ends = (answer, self._computing)
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+        finally:
+            answer.cancel()  # if it is open still, nobody waits for it any more
+        raise Refused(503, "the server computes no more; it has to be started again")
 
-    async def run(self) -> None:
-        """Compute batch after batch until cancelled."""
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             batch = await self._batch()
@@ -93,12 +115,13 @@ class Batcher:
                 outputs = await loop.run_in_executor(self._compute, self.network.run, rows)
             except Exception as error:  # of this batch; the next may go well
                 for _, _, answer in batch:
-                    answer.set_exception(error)
+                    if not answer.done():
+                        answer.set_exception(error)
                 continue
             self.batches += 1
             self.images += len(batch)
             for (_, _, answer), row in zip(batch, outputs, strict=True):
-                if not answer.cancelled():
+                if not answer.done():
                     answer.set_result(row)
 
     async def _batch(self) -> list[tuple]:
@@ -145,11 +168,8 @@ class Server:
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette):
         """Compute between start and end. uvicorn ends this after the last request's answer."""
-        computing = asyncio.create_task(self.batcher.run())
-        yield
-        computing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await computing
+        async with self.batcher.computing():
+            yield
 
     async def predict(self, request: Request) -> JSONResponse:
         """Answer with the likeliest classes of the image in the body."""
@@ -169,6 +189,9 @@ class Server:
         return JSONResponse(said, status, headers=headers)
 
     async def _answer(self, request: Request) -> dict:
+        if self.in_flight > self.limits.max_waiting:
+            most = self.limits.max_waiting
+            raise Refused(503, f"{most} requests are under way already; try again later")
         top = request.query_params.get("top", "5")
         if not (top.isascii() and top.isdigit() and int(top)):
             raise Refused(400, f"top must be a whole number from 1, got {top!r}")
@@ -192,20 +215,23 @@ class Server:
 
     def _inputs(self, content: bytes) -> np.ndarray:
         """Decode and prepare an image; runs in a thread."""
-        with contextlib.suppress(OSError, Image.DecompressionBombError):  # the predictor says why
-            with Image.open(io.BytesIO(content)) as image:
+        most = self.limits.max_pixels
+        try:
+            with contextlib.suppress(OSError), Image.open(io.BytesIO(content)) as image:
                 pixels = image.width * image.height
-            if pixels > self.limits.max_pixels:
-                most = self.limits.max_pixels
-                raise Refused(413, f"the image has {pixels} pixels, more than {most}")
+                if pixels > most:  # else the predictor says what is wrong
+                    raise Refused(413, f"the image has {pixels} pixels, more than {most}")
+        except Image.DecompressionBombError as error:
+            raise Refused(413, f"the image has too many pixels: {error}") from error
         try:
             return self.network.inputs(content)
         except ki.InputError as error:
             raise Refused(400, str(error)) from error
 
     async def health(self, request: Request) -> JSONResponse:
-        """Say that it serves, and what."""
-        return JSONResponse({"network": self.network.description})
+        """Say whether it serves, and what."""
+        status = 200 if self.batcher.computes else 503
+        return JSONResponse({"network": self.network.description}, status)
 
     async def metrics(self, request: Request) -> PlainTextResponse:
         """Say what has been done so far."""

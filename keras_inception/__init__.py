@@ -1,10 +1,12 @@
 """Every network of the Inception papers for Keras, as published and as released."""
 
-from keras_inception import data, evaluation, inference, layers, recipes, training, weights
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from keras_inception import layers, recipes, training, weights
 from keras_inception._version import __version__
 from keras_inception.class_names import decode_predictions
 from keras_inception.errors import InputError, MissingExtra
-from keras_inception.inference import export, fold_batch_norm, predictor
 from keras_inception.inspection import endpoints, feature_extractor
 from keras_inception.models import (
     BNInception,
@@ -21,6 +23,10 @@ from keras_inception.models import (
 )
 from keras_inception.preprocessing import preprocess_input
 from keras_inception.weights.manifest import list_weights, preprocessing
+
+if TYPE_CHECKING:
+    from keras_inception import data, evaluation, inference
+    from keras_inception.inference import export, fold_batch_norm, predictor
 
 __all__ = [
     "BNInception",
@@ -54,3 +60,27 @@ __all__ = [
     "training",
     "weights",
 ]
+
+_ON_FIRST_USE = {
+    "data": "data",
+    "evaluation": "evaluation",
+    "inference": "inference",
+    "export": "inference",
+    "fold_batch_norm": "inference",
+    "predictor": "inference",
+}
+"""Names that building and loading networks do not need, and the modules that they come with."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that a name comes with when the name is first used."""
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_ON_FIRST_USE[name]}")
+    found = module if name == _ON_FIRST_USE[name] else getattr(module, name)
+    return globals().setdefault(name, found)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those that were not used yet as well."""
+    return __all__

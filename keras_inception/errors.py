@@ -18,6 +18,18 @@ class MissingExtra(ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
 
 
+class TrainingError(RuntimeError):
+    """Training cannot go on; what was saved last stays as it was.
+
+    The command line prints it as one line.
+
+    Attributes:
+        exit_code: with which the command line ends.
+    """
+
+    exit_code = 1
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
     """Return the error for a name that does not exist, near names suggested.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -32,6 +33,7 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
 _SUSPECTS = (b"BM", b"GI", b"RI")  # how BMP, GIF and WebP files begin
 _PLAIN_BMP = b"\x18\x00\x00\x00\x00\x00"  # 24 bits per pixel, no compression; at byte 28
 _SHOWN = 5  # broken images that an error names
+_GRAPH_NOISE = re.compile(r"\{\{.*?\}\}| \[Op:.*")  # where in a graph an error came up
 
 T = TypeVar("T")
 
@@ -88,7 +90,8 @@ def readable(data: tf.Tensor) -> tf.Tensor:
 
     That takes the palette of a BMP for grey values, knows only some depths of BMP, decodes what is
     transparent in a GIF to another colour, and fails on a WebP with transparency: Pillow rewrites
-    these as plain BMPs. Everything else stays as it is.
+    these as plain BMPs. Everything else stays as it is. What Pillow cannot read becomes empty, so
+    that it is the decoding that fails, where the image's name is known.
     """
     import tensorflow as tf
 
@@ -124,6 +127,21 @@ def problem(data: bytes) -> str | None:
     except Exception as error:  # Pillow raises what its decoders happen to raise on broken data
         return " ".join(str(error).split()) or type(error).__name__
     return None
+
+
+def cannot_read(name: str, error: tf.errors.OpError) -> InputError:
+    """Return the error for an image that TensorFlow failed to read or decode.
+
+    Args:
+        name: of the image.
+        error: what TensorFlow raised.
+    """
+    reason = error.message.splitlines()[0] if error.message else type(error).__name__
+    reason = _GRAPH_NOISE.sub("", reason).strip().rstrip(".")
+    return InputError(
+        f"The image {name} cannot be read: {reason}. Mend or remove it; of a folder or of TFRecord "
+        "files, skip_broken=True (--skip-broken) leaves such images out."
+    )
 
 
 def in_threads(function: Callable[[int], T], count: int) -> list[T]:
@@ -172,9 +190,13 @@ def _plain(data: bytes | np.ndarray) -> bytes:
     data = np.asarray(data, object).item()  # eagerly, TensorFlow wraps it in an array
     if data.startswith(b"BM") and data[28:34] == _PLAIN_BMP:
         return data
-    with import_extra("PIL.Image", "train").open(io.BytesIO(data), formats=_FORMATS) as image:
-        if image.format == "WEBP" and image.mode == "RGB":
-            return data
-        buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, "BMP")
+    pillow = import_extra("PIL.Image", "train")
+    buffer = io.BytesIO()
+    try:
+        with pillow.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.format == "WEBP" and image.mode == "RGB":
+                return data
+            image.convert("RGB").save(buffer, "BMP")
+    except Exception:  # Pillow raises what its decoders happen to raise on broken data
+        return b""
     return buffer.getvalue()

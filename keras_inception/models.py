@@ -3,9 +3,10 @@
 import functools
 import inspect
 import os
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import keras
@@ -14,7 +15,8 @@ from keras_inception import heads
 from keras_inception.blocks import Drawing, ShrunkToNothing, Style, Tensor, channel_axis, draw
 from keras_inception.errors import InputError, unknown
 from keras_inception.networks import NETWORKS, Architecture, Network
-from keras_inception.weights import loading
+from keras_inception.weights import loading, own_files
+from keras_inception.weights.manifest import ALIASES
 
 Shape = tuple[int | None, ...]
 
@@ -43,10 +45,12 @@ def _builder(network: Network) -> Callable[..., keras.Model]:
         batch_norm_momentum: float = 0.99,
         **options: Any,
     ) -> keras.Model:
-        source = loading.find(weights, network.name, architecture, width)
+        trunks = _trunks(network, architecture)
+        source = loading.find(weights, network.name, architecture, width, trunks)
         architecture = architecture or (source and source.architecture) or "paper"
         form = _architecture(network, architecture)
-        _check_heads(network, architecture, include_top, aux_heads, pooling, classes, dropout)
+        _check_heads(network, architecture, include_top, aux_heads, pooling, dropout)
+        classes = _count("classes", classes)
         rate = form.dropout if dropout is None else _fraction("dropout", dropout)
         style = _style(network, architecture, width, kernel_regularizer, batch_norm_momentum)
         options = _options(network, options)
@@ -65,7 +69,8 @@ def _builder(network: Network) -> Callable[..., keras.Model]:
         inputs = _source(image)
         model = keras.Model(inputs, outputs, name=name or network.slug)
         if source is not None:
-            source.load(model, _with_other_heads(builder, form, architecture))
+            again = functools.partial(builder, weights=None, architecture=architecture)
+            source.load(model, again)
         return model
 
     builder.__name__ = builder.__qualname__ = network.name
@@ -104,7 +109,7 @@ def smallest_input(
     """Return the smallest height and width that a network works on, computed from its graph.
 
     Args:
-        model: one of `list_models()`.
+        model: one of `list_models()`, or "InceptionV1".
         architecture: as for the builder.
         aux_heads: whether the auxiliary heads have to fit too.
         **options: arguments that this network's builder alone takes; only hashable values.
@@ -129,7 +134,7 @@ def smallest_input(
             shapes[id(layer.output)] = shape
         return True
 
-    too_small, enough = 0, NETWORKS[model].input_size
+    too_small, enough = 0, NETWORKS[ALIASES.get(model, model)].input_size
     while enough - too_small > 1:
         middle = (too_small + enough) // 2
         too_small, enough = (too_small, middle) if fits(middle) else (middle, enough)
@@ -166,16 +171,23 @@ def _pooled(form: Architecture, features: Tensor, pooling: str | None, dropout: 
     return heads.pool(features, pooling)
 
 
-def _with_other_heads(
-    builder: Callable[..., keras.Model], form: Architecture, architecture: str
-) -> Callable[..., keras.Model]:
-    """Return what builds the network again, with random weights and the heads of a checkpoint."""
+def _trunks(network: Network, likely: str | None) -> Iterator[tuple[str, own_files.Trunk]]:
+    """Yield the architectures that a file's layers have to be told apart by, the likely first."""
+    several = network.architectures if len(network.architectures) > 1 else ()
+    for architecture in sorted(several, key=lambda name: name != likely):
+        yield architecture, _trunk(network.name, architecture)
 
-    def again(*, aux_heads: bool = False, **heads: Any) -> keras.Model:
-        aux_heads = aux_heads and bool(form.aux)
-        return builder(weights=None, architecture=architecture, aux_heads=aux_heads, **heads)
 
-    return again
+@functools.cache
+def _trunk(model: str, architecture: str) -> own_files.Trunk:
+    before = random.getstate()  # Keras draws seeds from it, which must not depend on this cache
+    try:
+        narrow = build(
+            model, weights=None, architecture=architecture, include_top=False, width=1e-9
+        )
+    finally:
+        random.setstate(before)
+    return own_files.trunk_of(narrow)
 
 
 def _architecture(network: Network, architecture: str) -> Architecture:
@@ -190,7 +202,6 @@ def _check_heads(
     include_top: bool,
     aux_heads: bool,
     pooling: str | None,
-    classes: int,
     dropout: float | None,
 ) -> None:
     form = _architecture(network, architecture)
@@ -200,8 +211,10 @@ def _check_heads(
             f"pooling is {pooling!r}; {network.name} ({architecture}) knows "
             f"{', '.join(map(repr, poolings))}."
         )
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
-        raise InputError(f"classes is {classes!r}; expected a whole number of 1 or more.")
+    if include_top and pooling in _BOTTLENECK_POOLINGS:
+        raise InputError(
+            f"pooling={pooling!r} is the output below the classes; it needs include_top=False."
+        )
     if aux_heads and not form.aux:
         having = [f"{n.name} ({a})" for n in NETWORKS.values() for a in n.architectures
                   if n.architectures[a].aux]  # fmt: skip
@@ -239,6 +252,12 @@ def _style(
     return replace(style, width=width, momentum=momentum, kernel_regularizer=kernel_regularizer)
 
 
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise InputError(f"{name} is {value!r}; expected a whole number of 1 or more.")
+    return int(value)
+
+
 def _fraction(name: str, value: Any) -> float:
     if not isinstance(value, Real) or not 0 <= value < 1:
         raise InputError(f"{name} is {value!r}; expected a number from 0 up to, not including, 1.")
@@ -258,7 +277,7 @@ def _options(network: Network, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scales(scales: Any) -> tuple[float, float, float]:
-    triple = (scales,) * 3 if isinstance(scales, Real) else tuple(scales)
+    triple = tuple(scales) if isinstance(scales, Iterable) else (scales,) * 3
     if len(triple) != 3 or not all(isinstance(scale, Real) for scale in triple):
         raise InputError(
             f"residual_scales is {scales!r}; expected one number for all blocks, or three: "
@@ -269,32 +288,43 @@ def _scales(scales: Any) -> tuple[float, float, float]:
 
 def _image(network: Network, input_tensor: Any, input_shape: Shape | None) -> Tensor:
     """Return the network's input, as `keras.applications` makes it."""
-    if input_shape is not None and (
-        len(input_shape) != 3
-        or not all(axis is None or (isinstance(axis, int) and axis > 0) for axis in input_shape)
-    ):
+    usual = _image_shape(network.input_size, 3)
+    if input_shape is not None:
+        input_shape = _checked_shape(input_shape, usual)
+    if input_tensor is not None and not keras.backend.is_keras_tensor(input_tensor):
+        shape = getattr(input_tensor, "shape", None)
+        of_shape = "" if shape is None else f" of shape {shape}"
         raise InputError(
-            f"input_shape is {input_shape!r}; expected three positive numbers, for example "
-            f"{_image_shape(network.input_size, 3)}; None stands for any height or width."
+            f"input_tensor is a {type(input_tensor).__name__}{of_shape}; expected a symbolic "
+            f"tensor, such as keras.Input({usual}). Images themselves go to the model."
         )
-    if input_tensor is None:
-        shape = input_shape or _image_shape(network.input_size, 3)
-        image = keras.Input(shape, name="images")
-    elif keras.backend.is_keras_tensor(input_tensor):
-        image = input_tensor
-    else:
-        image = keras.Input(tensor=input_tensor, name="images")
+    image = input_tensor
+    if image is None:
+        image = keras.Input(input_shape or usual, name="images")
     if len(image.shape) != 4 or image.shape[channel_axis()] is None:
         raise InputError(
             f"The input has shape {tuple(image.shape)}; expected a batch of images with a known "
-            f"number of channels, for example {(None, *_image_shape(network.input_size, 3))}."
+            f"number of channels, for example {(None, *usual)}."
         )
-    if input_shape is not None and tuple(image.shape[1:]) != tuple(input_shape):
+    if input_shape is not None and tuple(image.shape[1:]) != input_shape:
         raise InputError(
             f"input_tensor has shape {tuple(image.shape)} and input_shape says {input_shape}; "
             "give only one of them."
         )
     return image
+
+
+def _checked_shape(shape: Any, usual: Shape) -> Shape:
+    """Return the shape of an image as plain numbers."""
+    axes = tuple(shape) if isinstance(shape, Iterable) else ()
+    if len(axes) != 3 or not all(
+        axis is None or (isinstance(axis, Integral) and axis > 0) for axis in axes
+    ):
+        raise InputError(
+            f"input_shape is {shape!r}; expected three positive numbers, for example {usual}; "
+            "None stands for any height or width."
+        )
+    return tuple(axis if axis is None else int(axis) for axis in axes)
 
 
 def _source(image: Tensor) -> Tensor | list[Tensor]:
@@ -370,7 +400,8 @@ def _docstring(network: Network) -> str:
         include_top: end in the classifier; otherwise in the features, as `pooling` says.
         weights: None for random numbers; "imagenet"; an id that `list_weights("{network.name}")`
             lists; or the path of a `.weights.h5` or `.keras` file written from this network, with
-            the same classes. Of named weights with other classes only the trunk is loaded.
+            the same classes. Of named weights with other classes only the trunk is loaded. A file's
+            architecture is known by its layers, unless only a part of a network was saved.
             Default {network.default_weights!r}.
         input_tensor: tensor (batch, height, width, channels) to build on.
         input_shape: shape of an image, by default ({network.input_size}, {network.input_size}, 3);
@@ -381,7 +412,8 @@ def _docstring(network: Network) -> str:
         classes: number of classes.
         classifier_activation: of the last layer; None gives logits.
         name: of the model, by default "{network.slug}".
-        architecture: one of {architectures}; by default what the weights need, else "paper".
+        architecture: one of {architectures}; by default what the weights need, also those of
+            a file, else "paper".
         aux_heads: add the auxiliary classifiers; the output is then a dict with "predictions"
             and {" ".join(repr(h) for h in _aux_names(network)) or "(none in this network)"}.
         width: factor on every filter count and on the hidden units of the heads; counts are
@@ -416,7 +448,6 @@ InceptionResNetV2 = _builder(NETWORKS["InceptionResNetV2"])
 
 BUILDERS: dict[str, Callable[..., keras.Model]] = {
     "GoogLeNet": GoogLeNet,
-    "InceptionV1": InceptionV1,
     "BNInception": BNInception,
     "InceptionV2": InceptionV2,
     "InceptionV3": InceptionV3,
@@ -424,3 +455,4 @@ BUILDERS: dict[str, Callable[..., keras.Model]] = {
     "InceptionResNetV1": InceptionResNetV1,
     "InceptionResNetV2": InceptionResNetV2,
 }
+BUILDERS |= {alias: BUILDERS[name] for alias, name in ALIASES.items()}

@@ -19,7 +19,7 @@ def predictions(
     path: str | os.PathLike,
     columns: int = 8,
 ) -> None:
-    """Draw a grid of images, each with its predicted and, where that differs, its true class.
+    """Draw a grid of images, each with its predicted and its true class.
 
     Args:
         images: float (images, height, width, 3), in any range; each is stretched to its own.
@@ -41,12 +41,10 @@ def predictions(
     for axes, image, label, guess in zip(grid.flat, images, labels, predicted, strict=False):
         low, high = float(image.min()), float(image.max())
         axes.imshow((image - low) / max(high - low, 1e-6))
-        truth = "" if guess == label else f"\nis {class_names[label]}"
-        axes.set_title(
-            f"{class_names[guess]}{truth}", fontsize=9, color=_RIGHT if guess == label else _WRONG
-        )
+        text = f"{class_names[guess]}\nis {class_names[label]}"
+        axes.set_title(text, fontsize=9, color=_RIGHT if guess == label else _WRONG)
     wrong = int(np.sum(np.asarray(labels) != np.asarray(predicted)))
-    figure.suptitle(f"Predicted class of {len(images)} test images, {wrong} of them wrong")
+    figure.suptitle(f"Predicted and true class of {len(images)} test images, {wrong} wrong")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 

@@ -7,8 +7,14 @@ from typing import Any
 
 from keras_inception.recipes import Recipe, fine_tune
 
-DIGITS_RECIPE = dataclasses.replace(fine_tune, name="digits", learning_rate=0.05, epochs=8)
-"""How the main job trains: `ki.recipes.fine_tune`, shorter and with larger steps."""
+DIGITS_RECIPE = dataclasses.replace(
+    fine_tune,
+    name="digits",
+    learning_rate=0.05,
+    epochs=8,
+    auxiliary_weight=0.0,  # most heads do not fit on its small images
+)
+"""How the main job trains: `ki.recipes.fine_tune`, shorter, with larger steps, without heads."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +30,18 @@ class TrainingJob:
         crop_fraction: share of the resized image's sides that evaluation looks at; None: all of
             a digit, 0.875 of other images, as the papers' networks.
         width: factor on every filter count.
-        aux_heads: train with the auxiliary heads.
+        aux_heads: train with the auxiliary heads; None: if the recipe weights them and the network
+            has them.
         batch_size: images in a step, over all devices and machines.
         seed: of data, weights and dropout.
         deterministic: repeatable to the bit, slower.
         strategy: as for `ki.training.fit`.
         batch_statistics: as for `ki.training.fit`.
         rematerialize: as for `ki.training.fit`.
+        checkpoint_steps: as for `ki.training.fit`.
+        check: as for `ki.data.load`.
         skip_broken: leave unreadable images out instead of stopping.
+        label_offset: as for `ki.data.load`.
         data_dir: where TensorFlow Datasets keeps its files.
         overwrite: replace a finished run at `out` once this one has succeeded.
         resume: as for `ki.training.fit`.
@@ -45,14 +55,17 @@ class TrainingJob:
     image_size: int = 75
     crop_fraction: float | None = None
     width: float = 0.25
-    aux_heads: bool = False
+    aux_heads: bool | None = None
     batch_size: int = 32
     seed: int = 0
     deterministic: bool = False
     strategy: Any = "none"
     batch_statistics: str = "local"
     rematerialize: bool = False
+    checkpoint_steps: int | None = None
+    check: bool = True
     skip_broken: bool = False
+    label_offset: int = 0
     data_dir: Path | None = None
     overwrite: bool = False
     resume: str = "auto"

@@ -261,6 +261,12 @@ def test_too_small_names_everything():
         ("InceptionV4", {"classes": 2.5}, "classes is 2.5; expected a whole number"),
         ("InceptionV4", {"include_top": False, "pooling": "mean"}, "pooling is 'mean'.*'avg'"),
         ("InceptionV4", {"include_top": False, "pooling": "embedding"}, "pooling is 'embedding'"),
+        ("InceptionResNetV1", {"architecture": "facenet", "pooling": "embedding"},
+         "pooling='embedding' is the output below the classes; it needs include_top=False."),
+        ("InceptionResNetV1", {"architecture": "facenet", "pooling": "bottleneck"},
+         "pooling='bottleneck' is the output"),
+        ("InceptionV4", {"classes": np.float64(5)}, "classes is .*5.0.*; expected a whole number"),
+        ("InceptionV4", {"classes": True}, "classes is True; expected a whole number"),
         ("InceptionV4", {"width": 0}, "width is 0; expected a positive number"),
         ("InceptionV4", {"width": "wide"}, "width is 'wide'; expected a positive number"),
         ("InceptionV4", {"dropout": 1.0}, "dropout is 1.0; expected a number from 0 up to"),
@@ -271,15 +277,31 @@ def test_too_small_names_everything():
         ("InceptionV3", {"aux_heads": True, "include_top": False}, "needs include_top=True"),
         ("InceptionV4", {"input_shape": (299, 299)}, "input_shape is .299, 299.; expected three"),
         ("InceptionV4", {"input_shape": (0, 299, 3)}, "expected three positive numbers"),
+        ("InceptionV4", {"input_shape": 299}, "input_shape is 299; expected three positive"),
+        ("InceptionV4", {"input_tensor": np.ones((1, 299, 299, 3))},
+         "input_tensor is a ndarray of shape .1, 299, 299, 3.; expected a symbolic tensor"),
+        ("InceptionV4", {"input_tensor": keras.ops.ones((1, 75, 75, 3))},
+         "Tensor of shape .1, 75, 75, 3.; expected a symbolic tensor"),
+        ("InceptionV4", {"input_tensor": "images"}, "input_tensor is a str; expected a symbolic"),
         ("InceptionV4", {"input_shape": (299, 299, None)}, "known number of channels"),
         ("GoogLeNet", {"aux_heads": True, "input_shape": (None, None, 3)}, "need a fixed"),
         ("InceptionV2", {"stem": "8x8"}, "Unknown stem: '8x8'.*7x7"),
         ("InceptionResNetV1", {"residual_scales": (0.1, 0.2)}, "residual_scales is .0.1, 0.2."),
+        ("InceptionResNetV2", {"residual_scales": None}, "residual_scales is None; expected one"),
+        ("InceptionResNetV2", {"residual_scales": "0.1"}, "residual_scales is '0.1'; expected one"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_refused(model, arguments, message):
     with pytest.raises(ki.InputError, match=message):
         ki.build(model, **{"weights": None} | arguments)
+
+
+def test_numpy_numbers_are_numbers():
+    shape = tuple(np.array([64, 65, 3]))
+    model = ki.GoogLeNet(weights=None, width=0.05, classes=np.int64(5), input_shape=shape)
+    assert model.output_shape == (None, 5) and model.input_shape == (None, 64, 65, 3)
+    assert type(model.get_layer("logits").units) is int
+    keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
 
 
 def test_input_tensor_and_shape_must_agree():

@@ -1,23 +1,29 @@
 """README and docs say what the code does: tables are fresh, every snippet and command runs.
 
 The Python snippets of a page run one after the other in one process, its `keras-inception`
-commands one after the other, both in an empty folder and offline. A comment above a snippet that
-says "not run by the tests", such as `<!-- downloads: not run by the tests -->`, keeps it from
-running: then its syntax, names and flags are checked.
+commands one after the other, both in an empty folder and offline; what is trained on `PICTURES` is
+trained small. A comment above a snippet that says "not run by the tests", such as
+`<!-- downloads: not run by the tests -->`, keeps it from running: then its syntax, names and flags
+are checked. Every other command is listed here, with what executes it.
 """
 
+import argparse
 import ast
 import inspect
+import itertools
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image
 
 import keras_inception as ki
 from keras_inception import cli, recipes
@@ -25,11 +31,13 @@ from keras_inception.facts import facts
 from keras_inception.models import BUILDERS
 from keras_inception.networks import NETWORKS
 from tests import scripts
+from tests.test_layering import FLOORS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+CI = ROOT / ".ci" / "run"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 SLOW_PAGES = {  # they train, or build many networks
     "README.md",
     "choosing_a_network.md",
@@ -41,6 +49,7 @@ SLOW_PAGES = {  # they train, or build many networks
     "serving.md",
     "speed.md",
     "training.md",
+    "transfer_learning.md",
 }
 TABLE = re.compile(r"(<!-- networks: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
 SNIPPET = re.compile(
@@ -48,6 +57,36 @@ SNIPPET = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 KNOWN_VALUES = {"recipe": recipes.RECIPES, "strategy": ("none", "mirrored", "multi_worker")}
+
+PICTURES = "path/to/pictures"
+SMALL = ["--width", "0.05", "--image-size", "75", "--epochs", "1", "--batch-size", "4"]
+# Commands of the pages and the words by which .ci/run executes them; its last two are README's.
+IN_CI = {
+    "python -m venv .venv": "python3 -m venv",
+    ". .venv/bin/activate": "/bin/activate",
+    "ruff check .": "ruff check .",
+    "ruff format --check .": "ruff format --check .",
+    "mkdocs build --strict": "mkdocs build --strict",
+    "pip install -e '.[dev]'": 'pip install --quiet -e ".[dev]"',
+    "pip install -e '.[test]'": 'pip install --quiet -e ".[dev]"',  # dev brings test, test train
+    "pip install '.[train]'": 'pip install --quiet -e ".[dev]"',
+    "python -m pytest -n 2": 'eval "$command"',
+}
+# Commands that a test runs, and its words.
+IN_TESTS = {"keras-inception train": ("tests/cli/test_train.py", 'run_cli("train")')}
+# Before a release, in an environment of several gigabytes.
+BY_HAND = {
+    "pip install -e '.[test,parity]'",
+    "pip install --no-deps facenet-pytorch pretrainedmodels munch",
+    "python -m pytest -m parity tests/parity",
+}
+FOREIGN = (
+    "curl",
+    "docker",
+    "export",
+    "pip",
+    "srun",
+)  # only in snippets that say why they do not run
 
 render_networks = scripts.load("docs", "render_networks")
 
@@ -62,24 +101,27 @@ class Snippet:
 
     @property
     def commands(self):
-        """The commands of a shell snippet, each a list of words."""
-        lines = self.code.replace("\\\n", " ").splitlines()
-        for part in (part for line in lines for part in line.split("&&")):
+        """The commands of a shell snippet, each a list of words, without variables before it."""
+        text = ""
+        for line in self.code.replace("\\\n", " ").splitlines():
+            text += f"{line}\n"
             try:
-                words = shlex.split(part, comments=True)
-            except ValueError:  # a quotation over several lines, as in a script for Slurm
+                words = shlex.split(text, comments=True)
+            except ValueError:  # a quotation goes on in the next line
                 continue
-            if words:
-                yield words
+            text = ""
+            for between, command in itertools.groupby(words, "&&".__eq__):
+                if not between:
+                    yield list(itertools.dropwhile(re.compile(r"\w+=").match, command))
+        assert not text, f"a quotation does not end: {text}"
 
 
 def snippets(page):
-    # README's commands take minutes or pictures of the reader's: tests/cli and .ci/run run them.
     found = []
     for match in SNIPPET.finditer(page.read_text(encoding="utf-8")):
         language = match["language"].removeprefix("ba")
         runs = "not run by the tests" not in (match["comment"] or "")
-        found.append(Snippet(language, match["code"], runs and (page, language) != (README, "sh")))
+        found.append(Snippet(language, match["code"], runs))
     return found
 
 
@@ -105,6 +147,36 @@ def parsed(words):
         context = command.make_context(words[0], [], parent=context, resilient_parsing=True)
         command, arguments = command.commands[name], arguments[1:]
     return command.make_context(command.name, list(arguments), parent=context).params
+
+
+def parse_script(path, arguments, monkeypatch):
+    """Run a script up to the point where its own parser has accepted the arguments."""
+    if "parse_args" not in path.read_text():
+        assert not arguments, f"{path.name} takes no arguments"
+        return
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_and_stop(parser):
+        parse(parser)
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+        patch.setattr(sys, "argv", [str(path), *arguments])
+        patch.syspath_prepend(path.parent)
+        with pytest.raises(InterruptedError):
+            runpy.run_path(path, run_name="__main__")
+
+
+def write_pictures(folder):
+    """Write a small folder of classes, and a picture beside it."""
+    rng = np.random.default_rng(0)
+    for kind in ("brick", "sand", "wood"):
+        (folder / PICTURES / kind).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.integers(0, 256, (60, 80, 3), "uint8")
+            Image.fromarray(pixels).save(folder / PICTURES / kind / f"{number}.png")
+    Image.fromarray(pixels).save(folder / "picture.jpg")
 
 
 def resolve(name):
@@ -149,7 +221,8 @@ def test_rendered_parts_are_fresh():
 
 def test_every_page_is_in_the_navigation_once():
     named = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
-    assert sorted(named) == sorted(page.relative_to(DOCS).as_posix() for page in PAGES[1:])
+    pages = [page.relative_to(DOCS).as_posix() for page in PAGES if DOCS in page.parents]
+    assert sorted(named) == sorted(pages)
 
 
 def test_pages_have_snippets():
@@ -194,23 +267,60 @@ def check_keywords(call):
 def test_commands_run(chosen, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_INCEPTION_OFFLINE", "1")
+    write_pictures(tmp_path)
     for words in (words for snippet in chosen for words in snippet.commands):
-        if words[0] == "keras-inception":
-            monkeypatch.setattr(sys, "argv", words)
-            with pytest.raises(SystemExit) as end:
-                cli.main()
-            assert not end.value.code, shlex.join(words)
+        command = shlex.join(words)
+        if command in IN_CI or command in IN_TESTS or command in BY_HAND:
+            continue
+        assert words[0] == "keras-inception", f"nothing executes {command}"
+        small = SMALL if words[1] == "train" and PICTURES in words else []
+        monkeypatch.setattr(sys, "argv", [*words, *small])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert not end.value.code, command
+
+
+@pytest.mark.parametrize("where", [IN_CI, IN_TESTS], ids=["ci", "tests"])
+def test_commands_are_executed_where_it_is_said(where):
+    used = {shlex.join(w) for page in PAGES for s in snippets(page) if s.runs for w in s.commands}
+    assert where.keys() <= used, "a command that no page has"
+    for said in where.values():
+        file, words = (CI, said) if where is IN_CI else (ROOT / said[0], said[1])
+        assert words in file.read_text(), words
+    assert set(BY_HAND) <= used
 
 
 @pages("sh", runs=False)
-def test_commands_that_do_not_run_can_be_parsed(chosen):
+def test_commands_that_do_not_run_can_be_parsed(chosen, monkeypatch):
+    here = ROOT
     for words in (words for snippet in chosen for words in snippet.commands):
-        if words[0] == "keras-inception" and "..." not in words:
-            values = parsed(words)
-            if "recipe" in values:
-                assert values["model"] in BUILDERS
-            for name, known in KNOWN_VALUES.items():
-                assert values.get(name) is None or values[name] in known, shlex.join(words)
+        if words[0] == "cd":
+            here = here / words[1]
+            continue
+        if words[0] == "python":
+            parse_script((here / words[1]).resolve(), words[2:], monkeypatch)
+            continue
+        if words[0] != "keras-inception":
+            assert words[0] in FOREIGN, shlex.join(words)
+            continue
+        values = parsed(words)
+        if "recipe" in values:
+            assert values["model"] in BUILDERS
+        for name, known in KNOWN_VALUES.items():
+            assert values.get(name) is None or values[name] in known, shlex.join(words)
+
+
+def test_commands_go_over_lines_and_quotations():
+    code = "A=1 python x.py \\\n  --flag && b 'c\nd'  # e\n# f\n"
+    commands = list(Snippet("sh", code, runs=True).commands)
+    assert commands == [["python", "x.py", "--flag"], ["b", "c\nd"]]
+
+
+def test_a_wrong_flag_of_a_script_is_found(monkeypatch):
+    script = ROOT / "examples" / "findings" / "ladder.py"
+    parse_script(script, ["--data", "cifar10"], monkeypatch)
+    with pytest.raises(SystemExit):
+        parse_script(script, ["--dada", "cifar10"], monkeypatch)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -220,13 +330,40 @@ def test_scripts_and_names_in_the_text_exist(page):
         resolve(name)
     for script in re.findall(r"\b((?:docs|examples|benchmarks|tests)/[\w/]+\.(?:py|json))\b", text):
         assert (ROOT / script).exists(), f"{page.name} names {script}"
-    for words in (words for s in snippets(page) if s.language == "sh" for words in s.commands):
-        if words[0] == "python" and words[1].endswith(".py"):
-            assert (ROOT / words[1]).exists(), shlex.join(words)
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    links = re.findall(r"(?:\]\(|(?:src|href)=\")([^)\"\s]+)", page.read_text(encoding="utf-8"))
     files = [link.partition("#")[0] for link in links if not re.match(r"https?://|#", link)]
     assert [file for file in files if not (page.parent / file).exists()] == []
+
+
+def test_readme_has_pictures():
+    assert len(re.findall(r"<img src=", README.read_text())) == 2
+
+
+def test_floors_in_the_text_are_those_of_the_imports():
+    text = (DOCS / "code_layout.md").read_text()
+    floors = dict(re.findall(r"^\| (\d) \| (.*?) \|", text, re.MULTILINE))
+    for floor, names in enumerate(FLOORS, 1):
+        named = re.findall(r"`(\w+)(?:/|\.py)`", floors[str(floor)])
+        assert sorted(named) == sorted(names - {"_version"})
+    assert "whole jobs: train, predict, benchmark" in text
+    jobs = {path.stem for path in (ROOT / "keras_inception" / "jobs").glob("[!_]*")}
+    assert jobs >= {"training", "prediction", "benchmark"}
+
+
+def test_measurements_are_written_where_it_is_said():
+    for path in (ROOT / "benchmarks").glob("*.json"):
+        parity = path.name == "parity.json"
+        assert parity or path.with_suffix(".py").exists(), path.name
+    assert "PARITY_JSON" in "".join(p.read_text() for p in (ROOT / "tests/parity").glob("*.py"))
+
+
+def test_every_error_that_is_public_has_a_page():
+    pages = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
+    errors = [name for name in ki.__all__ if isinstance(getattr(ki, name), type)]
+    for name in errors:
+        if issubclass(getattr(ki, name), Exception):
+            assert f"{getattr(ki, name).__module__}.{name}\n" in pages, name

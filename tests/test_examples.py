@@ -1,4 +1,4 @@
-"""The examples run offline, and say that they use random weights."""
+"""The examples run offline, and say whether they use random weights or those of a file."""
 
 import subprocess
 import sys
@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+import keras_inception as ki
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -34,6 +36,45 @@ def test_classify_image(tmp_path):
     assert "random weights" in output
     lines = [line for line in output.splitlines() if "%" in line]
     assert len(lines) == 5
+
+
+def pictures(folder, count):
+    """Write pictures of noise and return their paths."""
+    folder.mkdir(exist_ok=True)
+    noise = np.random.default_rng(0).integers(0, 256, (count, 50, 60, 3), "uint8")
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for path, pixels in zip(paths, noise, strict=True):
+        Image.fromarray(pixels).save(path)
+    return paths
+
+
+def test_classify_image_with_a_file(tmp_path):
+    (picture,) = pictures(tmp_path, 1)
+    ki.GoogLeNet(weights=None).save_weights(tmp_path / "mine.weights.h5")
+    arguments = ["--weights", "mine.weights.h5", "--model", "GoogLeNet"]
+    output = run("classify_image.py", picture, *arguments, folder=tmp_path)
+    assert "weights of the file mine.weights.h5" in output and "random" not in output
+    assert sum("%" in line for line in output.splitlines()) == 5
+
+
+@pytest.mark.slow
+def test_face_embeddings_with_a_file(tmp_path):
+    facenet = {"architecture": "facenet", "include_top": False, "pooling": "bottleneck"}
+    ki.InceptionResNetV1(weights=None, **facenet).save(tmp_path / "mine.keras")
+    faces = pictures(tmp_path, 2)
+    output = run("face_embeddings.py", *faces, "--weights", "mine.keras", folder=tmp_path)
+    assert "weights of the file mine.keras" in output and "random" not in output
+    assert 0 <= float(output.partition("distance ")[2].split(":")[0]) <= 2
+
+
+@pytest.mark.slow
+def test_fid_features_with_a_file(tmp_path):
+    fid = {"architecture": "fid", "include_top": False}
+    ki.InceptionV3(weights=None, **fid).save_weights(tmp_path / "mine.weights.h5")
+    folders = [pictures(tmp_path / name, count)[0].parent for name, count in (("a", 2), ("b", 3))]
+    output = run("fid_features.py", *folders, "--weights", "mine.weights.h5", folder=tmp_path)
+    assert "weights of the file mine.weights.h5" in output and "random" not in output
+    assert float(output.split()[-1]) > 0
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ FINDINGS = (
     crops_ensembles,
     weight_average,
 )
-EPOCHS = 4
+EPOCHS = 6
 
 
 def options(folder, *arguments, images=12):
@@ -65,7 +65,7 @@ def write_run(folder, variant, seed, rng, outcome="finished"):
     facts = {
         **dataclasses.asdict(variant),
         "multiply_adds": int(rng.integers(1e7, 2e7)), "parameters": int(rng.integers(1e6, 2e6)),
-        "seed": seed, "data": "made-up", "images": 12, "validation_images": 5, "batch_size": 4,
+        "seed": seed, "data": "images", "images": 12, "validation_images": 5, "batch_size": 4,
         "area_range": trainings.AREA_RANGE, "dtype": "float32", "outcome": outcome, "versions": {},
     }  # fmt: skip
     (run / "run.json").write_text(json.dumps(facts))
@@ -73,12 +73,12 @@ def write_run(folder, variant, seed, rng, outcome="finished"):
         {
             "epoch": epoch,
             "loss": 3 / epoch,
-            "val_accuracy": 0.2 * epoch + rng.uniform(-0.05, 0.05),
-            "raw_val_accuracy": 0.2 * epoch + rng.uniform(-0.1, 0.05),
+            "val_accuracy": 0.15 * epoch + rng.uniform(-0.05, 0.05),
+            "raw_val_accuracy": 0.15 * epoch + rng.uniform(-0.1, 0.05),
         }
         for epoch in range(1, EPOCHS + 1)
     ]
-    write_csv(run / "history.csv", rows)
+    write_csv(run / "history.csv", rows if outcome == "finished" else rows[:2])
     steps = [{"step": n, "loss": 2.0, "alive_features": rng.uniform()} for n in range(1, 30)]
     write_csv(run / "steps.csv", [*steps, steps[5] | {"loss": 1.0}])
 
@@ -124,6 +124,9 @@ def check_residual_speed(found, rows):
             for name in pair["networks"]
         }
         assert pair["threshold"] == max(max(errors) for errors in finals.values())
+        worst, seed = pair["threshold_run"].rsplit("-", 1)
+        at_the_end = column(rows, "validation_error", network=worst, seed=seed, epoch=last)
+        assert at_the_end == [pair["threshold"]]
         means = []
         for name, network in pair["networks"].items():
             check_spread(network["final_error"], finals[name])
@@ -135,6 +138,8 @@ def check_residual_speed(found, rows):
                 part = np.interp(-pair["threshold"], [-errors[at - 1], -errors[at]], [at, at + 1])
                 reached.append(part if at else 1.0)
             check_spread(network["epochs_to_threshold"], reached)
+            firsts = column(rows, "validation_error", network=name, epoch=1)
+            assert network["within_first_epoch"] == sum(e <= pair["threshold"] for e in firsts)
             means.append(np.mean(reached))
             if network["seconds_per_epoch"]:
                 seconds = [epochs * network["seconds_per_epoch"] for epochs in reached]
@@ -179,7 +184,7 @@ def check_crops_ensembles(found, rows):
     for row in rows:
         assert float(row["error"]) == int(row["wrong"]) / int(row["images"])
     for name, by_crops in found["networks"].items():
-        assert list(by_crops) == ["1", "10", "12", "144"]
+        assert set(by_crops) <= {"1", "10", "12", "144"}
         for crops, spread in by_crops.items():
             check_spread(spread, column(rows, "error", network=name, crops=crops))
 
@@ -248,10 +253,8 @@ def test_reports_what_the_runs_say(finding, tmp_path, monkeypatch, capsys):
     page.write_text(f"before\n{markers[0]}old\n{markers[1]}\nafter\n")
     if finding is residual_speed:
         names = [name for pair in residual_speed.PAIRS for name, _ in pair]
-        seconds = {name: {"median": 0.1 * number} for number, name in enumerate(names, 1)}
-        folder = tmp_path / "docs" / finding.NAME
-        folder.mkdir()
-        (folder / "step_seconds.json").write_text(json.dumps({"networks": seconds}))
+        seconds = {name: 0.1 * number for number, name in enumerate(names, 1)}
+        write_step_seconds(tmp_path, seconds)
     run_main(finding, monkeypatch, options(tmp_path, "--report-only", *extra(finding)))
     found, rows = results(finding, tmp_path / "docs")
     CHECKS[finding](found, rows)
@@ -261,16 +264,137 @@ def test_reports_what_the_runs_say(finding, tmp_path, monkeypatch, capsys):
     sentences = found.get("sentences") or [found["sentence"]]
     assert all(sentence in text for sentence in sentences)
     assert "seeds 0, 1, 2" in text
+    for name, variant in found["settings"]["variants"].items():
+        assert variant["recipe"]["epochs"] and variant["image_size"], name
+        assert f"{variant['model']} at width {variant['options']['width']:g}" in text
+    rates = {
+        variant["recipe"]["learning_rate"] for variant in found["settings"]["variants"].values()
+    }
+    assert ("learning_rate" in found["settings"]["recipe"]) == (len(rates) == 1)
     picture = Image.open(tmp_path / "docs" / finding.NAME / "picture.png")
     assert np.asarray(picture.convert("L")).std() > 5  # something is drawn
 
 
-def test_seconds_are_left_out_if_they_were_not_measured(tmp_path, monkeypatch):
+def write_step_seconds(folder, medians, **facts):
+    """Write made-up times of steps, measured as the made-up runs were trained."""
+    widths = {name: width for pair in residual_speed.PAIRS for name, width in pair}
+    networks = {name: {"width": widths[name], "median": median} for name, median in medians.items()}
+    facts = {"image_size": 75, "batch_size": 4, "dtype": "float32"} | facts
+    file = folder / "docs" / "residual_speed" / "step_seconds.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(facts | {"networks": networks}))
+
+
+@pytest.mark.parametrize("measured, said", [
+    (None, "The time of a step was not measured."),
+    ({"image_size": 299}, "steps of InceptionV3 were measured with image_size 299, but the runs "
+     "have 75."),
+    ({"dtype": "mixed_bfloat16"}, "measured with dtype mixed_bfloat16, but the runs have float32."),
+    ({"networks": {}}, "of InceptionV3 were measured with width None, but the runs have 0.25."),
+])  # fmt: skip
+def test_seconds_are_left_out_if_they_are_not_those_of_the_runs(
+    measured, said, tmp_path, monkeypatch, capsys
+):
     made_up(residual_speed, tmp_path, monkeypatch, seeds=(0,))
+    if measured is not None:
+        names = [name for pair in residual_speed.PAIRS for name, _ in pair]
+        write_step_seconds(tmp_path, dict.fromkeys(names, 0.1))
+        file = tmp_path / "docs" / "residual_speed" / "step_seconds.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | measured))
     run_main(residual_speed, monkeypatch, options(tmp_path, "--report-only"))
     found, rows = results(residual_speed, tmp_path / "docs")
     check_residual_speed(found, rows)
     assert [pair["seconds_ratio"] for pair in found["pairs"]] == [None, None]
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "finding", [one for one in FINDINGS if one is not residual_scaling], ids=lambda one: one.NAME
+)
+def test_failed_runs_are_left_out_and_named(finding, tmp_path, monkeypatch, capsys):
+    variants = made_up(finding, tmp_path, monkeypatch, seeds=(0, 1))
+    rng = np.random.default_rng(2)
+    write_run(tmp_path, variants[0], 2, rng, "not finite")
+    write_run(tmp_path, variants[1], 2, rng, "dead")
+    run_main(finding, monkeypatch, options(tmp_path, "--report-only", *extra(finding)))
+    found, rows = results(finding, tmp_path / "docs")
+    CHECKS[finding](found, rows)
+    failed = {f"{variants[0].name}-2": "not finite", f"{variants[1].name}-2": "dead"}
+    assert found["settings"]["failed_runs"] == failed
+    named = ", ".join(f"{name} ({how})" for name, how in failed.items())
+    assert f"2 runs failed and are left out: {named}." in capsys.readouterr().out
+    assert {row["seed"] for row in rows} == {"0", "1"}
+
+
+def test_a_report_of_failed_runs_alone_says_so(tmp_path, monkeypatch, capsys):
+    variants = made_up(ladder, tmp_path, monkeypatch, seeds=())
+    write_run(tmp_path, variants[0], 0, np.random.default_rng(0), "dead")
+    run_main(ladder, monkeypatch, options(tmp_path, "--report-only"))
+    assert capsys.readouterr().out.endswith(
+        "nothing to report yet. 1 run failed and is left out: ladder-inception_v2-0 (dead).\n"
+    )
+
+
+@pytest.mark.parametrize("plain, residual, said", [
+    ([0.9, 0.7, 0.5], [0.8, 0.5, 0.4], "50.0 %, after 2.0 epochs, V after 3.0 epochs: 1.50 x as"),
+    ([0.9, 0.7, 0.5], [0.4, 0.5, 0.4], "first epoch, V after 3.0 epochs: at least 3.00 x as fast"),
+    ([0.5, 0.7, 0.4], [0.9, 0.8, 0.6], "3.0 epochs, V within the first epoch: at most 0.33 x as"),
+    ([0.5, 0.7, 0.4], [0.5, 0.8, 0.6], "R reached the worst final error of its pair, 60.0 %, "
+     "within the first epoch, V within the first epoch: not told apart by epoch."),
+])  # fmt: skip
+def test_no_more_is_said_of_the_first_epoch_than_is_known(plain, residual, said, tmp_path):
+    facts = {
+        "images": 8, "batch_size": 4, "multiply_adds": 1, "parameters": 1, "seed": 0,
+        "options": {"width": 1},
+    }  # fmt: skip
+    runs = {
+        name: [
+            trainings.Run(tmp_path / f"{name}-0", facts, [{"val_accuracy": 1 - e} for e in errors])
+        ]
+        for name, errors in (("V", plain), ("R", residual))
+    }
+    result = residual_speed.compared(("V", "R"), runs, {})
+    assert said in residual_speed.sentence(("V", "R"), result)
+
+
+def test_an_error_that_rose_is_said_to_have_risen(tmp_path, monkeypatch):
+    variants = made_up(ladder, tmp_path, monkeypatch, seeds=())
+    rng = np.random.default_rng(0)
+    for variant in variants[:2]:
+        write_run(tmp_path, variant, 0, rng)
+    history = tmp_path / "runs" / f"{variants[1].name}-0" / "history.csv"
+    write_csv(history, [{"epoch": 1, "loss": 3.0, "val_accuracy": 0.1, "raw_val_accuracy": 0.1}])
+    run_main(ladder, monkeypatch, options(tmp_path, "--report-only"))
+    found, rows = results(ladder, tmp_path / "docs")
+    errors = [column(rows, "validation_error", step=variant.name)[-1] for variant in variants[:2]]
+    assert f"rose by {100 * (errors[1] - errors[0]):.1f} points." in found["sentence"]
+
+
+def test_a_network_is_loaded_once_for_all_numbers_of_crops(tmp_path, monkeypatch, capsys):
+    write_images(tmp_path)
+    monkeypatch.setattr(trainings.Variant, "build", tiny_network)
+    arguments = ["--epochs", 1, "--seeds", 0, "--only", "InceptionV4", "--test-images", 4]
+    loaded = []
+    load = keras.saving.load_model
+    monkeypatch.setattr(
+        keras.saving, "load_model", lambda *a, **k: loaded.append(a) or load(*a, **k)
+    )
+    run = [*options(tmp_path, *arguments)]
+    run_main(crops_ensembles, monkeypatch, [*run, "--report-only"])
+    assert "nothing to report yet" in capsys.readouterr().out
+    run_main(crops_ensembles, monkeypatch, [*run, "--crops", "1", "12"])
+    assert len(loaded) == 1
+    found, rows = results(crops_ensembles, tmp_path / "docs")
+    check_crops_ensembles(found, rows)
+    assert list(found["networks"]["InceptionV4"]) == ["1", "12"]
+    assert found["sentence"].startswith("12 crops instead of 1 changed the error by ")
+    run_main(crops_ensembles, monkeypatch, [*run, "--report-only"])
+    assert len(loaded) == 1  # it reports what was asked, and asks no more
+    assert results(crops_ensembles, tmp_path / "docs")[1] == rows
+    for file in tmp_path.rglob("answers-*.npy"):
+        file.unlink()
+    run_main(crops_ensembles, monkeypatch, [*run, "--report-only"])
+    assert "No network has been asked: nothing to report yet." in capsys.readouterr().out
 
 
 def test_ensemble_is_the_mean_of_its_members(tmp_path, monkeypatch):
@@ -298,6 +422,34 @@ def test_runs_of_another_setting_are_refused(tmp_path, monkeypatch):
         run_main(residual_speed, monkeypatch, options(tmp_path, "--report-only", "--epochs", 3))
     with pytest.raises(ki.InputError, match="images 12, but the arguments say 13. Give the same"):
         run_main(residual_speed, monkeypatch, options(tmp_path, "--report-only", images=13))
+    other = [*options(tmp_path, "--report-only"), "--data", "mnist"]
+    with pytest.raises(ki.InputError, match="with data 'images', but the arguments say 'mnist'"):
+        run_main(residual_speed, monkeypatch, other)
+
+
+def test_settings_are_checked_before_anything_is_trained(tmp_path, monkeypatch):
+    made_up(ladder, tmp_path, monkeypatch, seeds=(0,))
+    monkeypatch.setattr(ki.training, "fit", None)  # it is not called
+    with pytest.raises(
+        ki.InputError,
+        match="ladder-inception_v2-0 was trained with recipe epochs_per_decay 0.12, but",
+    ):
+        run_main(ladder, monkeypatch, options(tmp_path, "--seeds", 5, "--epochs", 3))
+
+
+def test_data_have_one_name_wherever_they_are(tmp_path, monkeypatch):
+    (tmp_path / "cifar10").mkdir()
+    monkeypatch.chdir(tmp_path / "cifar10")
+    for data in (tmp_path / "cifar10", "../cifar10", ".", "cifar10", "/not/there/cifar10"):
+        assert trainings.data_name(str(data)) == "cifar10"
+    assert trainings.data_name("beans/small:1.0.0") == "beans/small:1.0.0"
+
+
+def test_unknown_variants_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(
+        ki.InputError, match="Unknown variant in --only: 'InceptionV5'. Did you mean"
+    ):
+        run_main(residual_speed, monkeypatch, options(tmp_path, "--only", "InceptionV5"))
 
 
 def test_too_few_images_are_refused(tmp_path):
@@ -319,6 +471,15 @@ def test_too_few_images_are_refused(tmp_path):
 def test_epochs_to_an_error(errors, threshold, expected):
     found = residual_speed.epochs_to(errors, threshold)
     assert found == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.slow
+def test_receptive_fields_cost_about_the_same():
+    parsed = trainings.parser("test").parse_args([])
+    costs = [multiply_adds(variant.build(10)) for variant in receptive_field.variants(parsed)]
+    assert [round(1 - cost / max(costs), 2) for cost in costs] == [0.14, 0.0, 0.0]
+    for place in (receptive_field.__doc__, PAGE.read_text()):
+        assert "14 % less at 21 pixels" in place.replace("\n", " ")
 
 
 @pytest.mark.slow
@@ -403,7 +564,9 @@ def test_a_failed_run_is_a_result(error, outcome, tmp_path, monkeypatch):
     monkeypatch.setattr(ki.training, "fit", fit)
     runs = trainings.Trainings(parsed, [variant])
     runs.train()
-    (run,) = runs.finished()["doomed"]
+    assert runs.finished() == {}
+    (run,) = runs.ended()["doomed"]
+    assert runs.failed() == [run]
     assert run.facts["outcome"] == outcome and run.facts["message"] == "Step 5: it happened."
     assert run.history == []
 
@@ -412,13 +575,37 @@ def test_a_failed_run_is_a_result(error, outcome, tmp_path, monkeypatch):
 def test_page_and_committed_results_add_up(finding):
     begin, end = f"<!-- finding: {finding.NAME} -->", f"<!-- end: {finding.NAME} -->"
     section = PAGE.read_text().partition(begin)[2].partition(end)[0]
+    by_hand = PAGE.read_text().partition(end)[2].partition("\n## ")[0].strip().partition("\n\n")[0]
+    assert by_hand.startswith("**Against the paper.** ")
     if not (PAGE.parent / finding.NAME / "results.json").exists():
         assert section.strip() == "*Not run yet.*"
         return
+    assert len(by_hand) > 200, "say whether it agrees, how sure that is, what full size would need"
     found, rows = results(finding, PAGE.parent)
     CHECKS[finding](found, rows)
     assert all(one in section for one in found.get("sentences") or [found["sentence"]])
     assert f"![{finding.SHOWS}]({finding.NAME}/picture.png)" in section
+
+
+@every_finding
+def test_the_page_s_command_is_the_setting_of_what_is_committed(finding, monkeypatch):
+    command = f"python examples/findings/{finding.NAME}.py --data cifar10\n"
+    assert command in PAGE.read_text()
+    file = PAGE.parent / finding.NAME / "results.json"
+    if not file.exists():
+        return
+    found = []
+    monkeypatch.setattr(trainings.Trainings, "train", found.append)
+    monkeypatch.setattr(trainings.Trainings, "ended", lambda self: {})
+    run_main(finding, monkeypatch, ["--data", "cifar10"])
+    (runs,) = found
+    settings = json.loads(file.read_text())["settings"]
+    for variant in runs.variants:
+        if variant.name in settings["variants"]:
+            asked = json.loads(json.dumps(runs._setting(variant)))
+            assert asked.items() >= settings["variants"][variant.name].items()
+            same = settings.keys() & asked.keys() - {"recipe"}
+            assert {name: asked[name] for name in same} == {name: settings[name] for name in same}
 
 
 ONLY = {
@@ -460,19 +647,31 @@ def check_against_evaluation(folder, rows):
         assert column(rows, "error", network="InceptionResNetV2", crops=crops) == [expected]
 
 
+def test_too_few_steps_to_measure_are_refused(tmp_path, monkeypatch):
+    arguments = options(tmp_path, "--measure", images=44)
+    with pytest.raises(
+        ki.InputError, match="needs 12 steps, .* 44 images are 11 steps of 4. Give --images 48"
+    ):
+        run_main(residual_speed, monkeypatch, arguments)
+
+
 @pytest.mark.slow
 def test_steps_are_measured(tmp_path, monkeypatch):
     write_images(tmp_path)
     monkeypatch.setattr(trainings.Variant, "build", tiny_network)
     monkeypatch.setattr(residual_speed, "MEASURED_STEPS", 5)
     monkeypatch.setattr(residual_speed, "WARM_UP_STEPS", 1)
-    run_main(residual_speed, monkeypatch, options(tmp_path, "--measure", images=40))
+    run_main(residual_speed, monkeypatch, options(tmp_path, "--measure", images=17))
     file = tmp_path / "docs" / "residual_speed" / "step_seconds.json"
-    networks = json.loads(file.read_text())["networks"]
+    written = json.loads(file.read_text())
+    assert (written["image_size"], written["batch_size"], written["dtype"]) == (75, 4, "float32")
+    networks = written["networks"]
     assert list(networks) == [name for pair in residual_speed.PAIRS for name, _ in pair]
     for network in networks.values():
         assert 0 < network["least"] <= network["median"] <= network["most"]
-        assert network["steps"] == 3
+        assert network["steps"] == 2  # four steps have three times between them, one warms up
+    widths = {name: width for pair in residual_speed.PAIRS for name, width in pair}
+    assert {name: network["width"] for name, network in networks.items()} == widths
 
 
 @pytest.mark.slow

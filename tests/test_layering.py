@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import keras_inception
 
 PACKAGE = Path(keras_inception.__file__).parent
@@ -112,10 +114,14 @@ def test_library_code_neither_asserts_nor_prints():
         assert "print" not in called, path
 
 
+# What only those need who feed, measure or deploy a network.
+ON_FIRST_USE = ("keras_inception.data", "keras_inception.evaluation", "keras_inception.inference")
+
+
 def test_import_leaves_heavy_packages_alone():
     code = (
         "import sys, keras, numpy; before = set(sys.modules); import keras_inception;"
-        f"print([m for m in {HEAVY!r} if m in sys.modules and m not in before])"
+        f"print([m for m in {HEAVY + ON_FIRST_USE!r} if m in sys.modules and m not in before])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"
@@ -124,3 +130,14 @@ def test_import_leaves_heavy_packages_alone():
 def test_all_is_what_the_package_offers():
     for name in keras_inception.__all__:
         assert getattr(keras_inception, name) is not None
+
+
+def test_names_that_come_on_first_use_are_offered_before():
+    code = "import keras_inception as ki; print(sorted(dir(ki)) == sorted(ki.__all__))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "True"
+
+
+def test_unknown_names_are_refused_as_python_does():
+    with pytest.raises(AttributeError, match="module 'keras_inception' has no attribute 'Resnet'"):
+        keras_inception.Resnet  # noqa: B018

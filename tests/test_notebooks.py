@@ -9,6 +9,7 @@ import pytest
 from tests.notebooks import NOTEBOOKS, execute
 
 LARGEST = 300_000  # bytes of a notebook with its outputs
+LEAST = 0.7  # best accuracy that a committed notebook prints; one of ten or five classes is chance
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -20,6 +21,11 @@ def printed(notebook):
     return "".join(
         output.get("text", "") for cell in code_cells(notebook) for output in cell.outputs
     )
+
+
+def accuracies(notebook):
+    """The percentages with a decimal that a notebook prints, as shares."""
+    return [float(number) / 100 for number in re.findall(r"(\d+\.\d)%", printed(notebook))]
 
 
 def test_there_are_three():
@@ -40,7 +46,9 @@ def test_committed_notebooks_are_small_executed_and_say_their_parameters(path):
     for cell in code_cells(notebook):
         ast.parse(cell.source)
         assert not re.search(r"weights=\"imagenet\"|https?://", cell.source)
-    assert "Traceback" not in printed(notebook) and "/tmp/" not in printed(notebook)
+    for word in ("Traceback", "/tmp/", "INFO:tensorflow"):
+        assert word not in printed(notebook), word
+    assert max(accuracies(notebook)) >= LEAST
 
 
 @pytest.mark.slow
@@ -54,4 +62,4 @@ def test_notebooks_run(path, tmp_path, monkeypatch):
         kind for cell in code_cells(notebook) for o in cell.outputs for kind in o.get("data", ())
     }
     assert "image/png" in kinds
-    assert re.search(r"\d+\.\d%", printed(notebook))
+    assert accuracies(notebook)

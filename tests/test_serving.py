@@ -172,6 +172,76 @@ def test_a_lone_request_waits_no_longer_than_the_bound(network, pictures, runnin
     assert 0.3 <= time.perf_counter() - began < 5
 
 
+def test_a_failing_batch_whose_requests_are_gone_is_survived():
+    """Futures that were cancelled meanwhile take no result and no error."""
+
+    class Failing:
+        batch_size, fails = 4, True
+
+        def run(self, rows):
+            time.sleep(0.2)
+            if self.fails:
+                self.fails = False
+                raise RuntimeError("out of luck")
+            return np.zeros((len(rows), 2))
+
+    async def scenario():
+        batcher = serve.Batcher(Failing(), serve.Limits())
+        row = np.zeros((1, 2, 2, 3))
+        async with batcher.computing():
+            waiting = asyncio.create_task(batcher.outputs(row))
+            await asyncio.sleep(0.1)  # its batch is being computed
+            waiting.cancel()
+            assert len(await batcher.outputs(row)) == 2
+            assert batcher.computes
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+def test_a_server_that_computes_no_more_says_so(network, pictures, running, monkeypatch):
+    server, port = running(network)
+    assert ask(port, "/health")[0] == 200
+
+    async def broken(self):
+        raise MemoryError
+
+    monkeypatch.setattr(serve.Batcher, "_batch", broken)
+    assert ask(port, "/predict", pictures[0])[0] == 200  # the batch that was being waited for
+    for path, body in (("/predict", pictures[0]), ("/predict", pictures[0]), ("/health", None)):
+        status, said, _ = ask(port, path, body)
+        assert status == 503
+    assert said == {"network": network.description}
+    assert "computes no more" in ask(port, "/predict", pictures[0])[1]["error"]
+    assert not server.batcher.computes
+    assert server.in_flight == 0
+
+
+def test_pictures_that_are_bombs_are_too_large(network, pictures, running, monkeypatch):
+    monkeypatch.setattr(serve.Image, "MAX_IMAGE_PIXELS", 1000)
+    _, port = running(network)
+    status, said, _ = ask(port, "/predict", pictures[0])
+    assert (status, "the image has too many pixels" in said["error"]) == (413, True)
+
+
+def test_requests_that_are_being_read_count(network, pictures, running):
+    """A client that sends slowly takes a place, though nothing of it is to be computed yet."""
+    server, port = running(network, max_waiting=1)
+    slow = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    slow.putrequest("POST", "/predict")
+    slow.putheader("Content-Length", str(len(pictures[0])))
+    slow.endheaders()
+    slow.send(pictures[0][:10])
+    while not server.in_flight:
+        time.sleep(0.01)
+    status, said, answer = ask(port, "/predict", pictures[0])
+    assert (status, said["error"]) == (503, "1 requests are under way already; try again later")
+    assert answer.headers["Retry-After"] == "1"
+    slow.send(pictures[0][10:])
+    assert slow.getresponse().status == 200
+    slow.close()
+    assert ask(port, "/predict", pictures[0])[0] == 200
+
+
 def test_too_many_waiting_are_told_to_come_back(network, pictures, running):
     slow = Slow(network, 0.5)
     _, port = running(slow, max_waiting=4)
@@ -230,15 +300,14 @@ def test_batches_wait_from_the_arrival_of_their_first():
 
     async def arrive():
         batcher = serve.Batcher(Recorder(), serve.Limits(max_delay=0.2))
-        computing = asyncio.create_task(batcher.run())
         row = np.zeros((1, 2, 2, 3))
-        first = asyncio.create_task(batcher.outputs(row))
-        await asyncio.sleep(0.25)  # the first is being computed
-        began = time.perf_counter()
-        await batcher.outputs(row)
-        computing.cancel()
-        await first
-        return time.perf_counter() - began
+        async with batcher.computing():
+            first = asyncio.create_task(batcher.outputs(row))
+            await asyncio.sleep(0.25)  # the first is being computed
+            began = time.perf_counter()
+            await batcher.outputs(row)
+            await first
+            return time.perf_counter() - began
 
     seconds = asyncio.run(arrive())
     assert Recorder.sizes == [1, 1]

@@ -8,13 +8,15 @@ what each answers is kept beside it, so that every ensemble is an average of sto
 """
 
 import argparse
-import itertools
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import reporting
 import residual_speed
+import tensorflow as tf
 import trainings
 
 import keras_inception as ki
@@ -27,24 +29,48 @@ CROPS = (1, 10, 12, 144)
 ENSEMBLE = "InceptionV4 + 3 x InceptionResNetV2"
 # Single-crop, 10/12-crop and 144-crop top-1 errors of the v4 paper, in %.
 PAPER = {
+    "InceptionV3": {1: 21.2, 12: 19.8, 144: 18.9},
+    "InceptionResNetV1": {1: 21.3, 12: 19.8, 144: 18.8},
     "InceptionV4": {1: 20.0, 12: 18.7, 144: 17.7},
     "InceptionResNetV2": {1: 19.9, 12: 18.7, 144: 17.8},
     ENSEMBLE: {144: 16.5},
 }
 
 
-def answers(run: trainings.Run, crops: int, test: ki.data.Split) -> np.ndarray:
-    """Return the class probabilities of a run's network, (images, classes); computed once."""
-    path = run.folder / f"answers-{crops}-crops-{len(test)}-images.npy"
-    if not path.exists():
-        print(f"{run.folder.name}: {crops} crops of {len(test)} images", flush=True)
-        images = (ki.data.decode_image(one["image"]).numpy() for one in test.examples())
-        model = keras.saving.load_model(run.folder / MODEL_FILE, compile=False)
-        found = ki.evaluation.predict(model, images, crops, batch_size=128)
-        keras.utils.clear_session()
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.save(file, found.astype("float32"))
-    return np.load(path)
+class Answers:
+    """The class probabilities of runs' networks for the test images, computed once and kept.
+
+    Args:
+        test: the images.
+        predict: whether to compute answers that are not there.
+    """
+
+    def __init__(self, test: ki.data.Split, predict: bool = True) -> None:
+        self.test = test
+        self.predict = predict
+
+    def of(self, run: trainings.Run, numbers: Sequence[int]) -> dict[int, np.ndarray]:
+        """Return the answers of a run's network, (images, classes), by number of crops."""
+        model = None
+        for crops in numbers:
+            if self.file(run, crops).exists() or not self.predict:
+                continue
+            if model is None:
+                model = keras.saving.load_model(run.folder / MODEL_FILE, compile=False)
+                model.call = tf.function(model.call)  # traced once, whatever the number of crops
+            print(f"{run.folder.name}: {crops} crops of {len(self.test)} images", flush=True)
+            images = (ki.data.decode_image(one["image"]).numpy() for one in self.test.examples())
+            found = ki.evaluation.predict(model, images, crops, batch_size=128)
+            with atomic_path(self.file(run, crops)) as temporary, temporary.open("wb") as file:
+                np.save(file, found.astype("float32"))
+        if model is not None:
+            keras.utils.clear_session()
+        files = {crops: self.file(run, crops) for crops in numbers}
+        return {crops: np.load(file) for crops, file in files.items() if file.exists()}
+
+    def file(self, run: trainings.Run, crops: int) -> Path:
+        """Return where a run's answers are kept."""
+        return run.folder / f"answers-{crops}-crops-{len(self.test)}-images.npy"
 
 
 def all_answers(
@@ -54,11 +80,14 @@ def all_answers(
     data = trainings.load_data(options)
     test = trainings.part(data.test, options.test_images, "--test-images")
     labels = np.array([int(example["label"]) for example in test.examples()])
-    found = {}
-    for crops, (name, networks) in itertools.product(CROPS, runs.items()):
-        for run in networks:
-            found[name, run.facts["seed"], crops] = answers(run, crops, test)
-    return labels, found
+    answers = Answers(test, predict=not options.report_only)
+    found = {
+        (name, run.facts["seed"], crops): probabilities
+        for name, networks in runs.items()
+        for run in networks
+        for crops, probabilities in answers.of(run, options.crops).items()
+    }
+    return labels, dict(sorted(found.items(), key=lambda item: item[0][2]))
 
 
 def errors(
@@ -82,68 +111,70 @@ def errors(
 
 
 def report(
-    options: argparse.Namespace, rows: list[dict[str, Any]], runs: list[trainings.Run]
+    options: argparse.Namespace,
+    rows: list[dict[str, Any]],
+    runs: list[trainings.Run],
+    failed: Sequence[trainings.Run],
 ) -> None:
     """Write the results."""
-    names = list(dict.fromkeys(row["network"] for row in rows))
+    numbers = sorted({row["crops"] for row in rows})
+    by_network: dict[str, dict[int, list[float]]] = {}
+    for row in rows:
+        by_network.setdefault(row["network"], {}).setdefault(row["crops"], []).append(row["error"])
     results = {
-        name: {
-            str(crops): reporting.spread(
-                [r["error"] for r in rows if (r["network"], r["crops"]) == (name, crops)]
-            )
-            for crops in CROPS
-        }
-        for name in names
+        name: {str(crops): reporting.spread(found[crops]) for crops in numbers if crops in found}
+        for name, found in by_network.items()
     }
     lines = []
     for name, by_crops in results.items():
+        found = [by_crops.get(str(crops)) for crops in numbers]
         paper = PAPER.get(name, {})
         said = [f"{paper[crops]:.1f}" if crops in paper else "-" for crops in (1, 12, 144)]
-        lines.append(
-            [name, *(reporting.percent(by_crops[str(c)]) for c in CROPS), " / ".join(said)]
-        )
-    header = ["network", *(f"{crops} crop{'s' * (crops > 1)}, %" for crops in CROPS)]
+        cells = (reporting.percent(errors) if errors else "-" for errors in found)
+        lines.append([name, *cells, " / ".join(said)])
+    header = ["network", *(f"{crops} crop{'s' * (crops > 1)}, %" for crops in numbers)]
     table = reporting.markdown([*header, "paper (ImageNet): 1 / 12 / 144, %"], lines)
-    single = [name for name in names if name != ENSEMBLE]
-    change = np.mean([results[n]["144"]["mean"] - results[n]["1"]["mean"] for n in single])
-    sentence = (
-        f"144 crops instead of one changed the error by {100 * change:+.1f} points, "
-        f"the mean over {len(single)} networks."
-    )
-    if ENSEMBLE in results:
-        best, together = (
-            min(results[name][crops]["mean"] for name in names)
-            for crops, names in (("1", single), ("144", [ENSEMBLE]))
-        )
-        sentence += (
-            f" The best network with one crop has {100 * best:.1f} % error, the ensemble with 144 "
-            f"crops {100 * together:.1f} %."
-        )
+    sentence = said_of(results, *(str(numbers[i]) for i in (0, -1)))
     content = {
-        "settings": reporting.settings(runs) | {"test_images": rows[0]["images"]},
+        "settings": reporting.settings(runs, failed) | {"test_images": rows[0]["images"]},
         "networks": results,
         "sentence": sentence,
     }
-    text = (
-        f"**{sentence}**\n\n{table}\n\nOn {rows[0]['images']:,} test images. "
-        f"{reporting.settings_text(runs)}"
-    )
+    notes = f"On {rows[0]['images']:,} test images."
+    text = reporting.page_text(sentence, table, runs, failed, notes)
     reporting.write_results(options, NAME, content, rows, picture(results), SHOWS, text)
+
+
+def said_of(results: dict[str, dict[str, Any]], few: str, many: str) -> str:
+    """Say what the most crops and the ensemble changed."""
+    single = [name for name in results if name != ENSEMBLE and {few, many} <= results[name].keys()]
+    if not single:
+        return f"No network was asked for both {few} and {many} crops."
+    change = 100 * np.mean([results[n][many]["mean"] - results[n][few]["mean"] for n in single])
+    best = min(results[name][few]["mean"] for name in single)
+    text = (
+        f"{many} crops instead of {few} changed the error by {change:+.1f} points, the mean over "
+        f"{len(single)} networks. The best network with {few} has {100 * best:.1f} % error"
+    )
+    if many not in results.get(ENSEMBLE, {}):
+        return f"{text}."
+    return f"{text}, the ensemble with {many} {100 * results[ENSEMBLE][many]['mean']:.1f} %."
 
 
 def picture(results: dict[str, dict[str, Any]]) -> Any:
     """Draw the error by the number of crops, a line for each network."""
     figure, axes = reporting.new_figure(1, 1, 7.5, 4.2)
     here = axes[0, 0]
+    numbers = sorted({crops for by_crops in results.values() for crops in by_crops}, key=int)
     shift = -0.05 * (len(results) - 1)  # so that error bars do not hide each other
     for (name, by_crops), colour in zip(results.items(), reporting.COLOURS, strict=False):
-        means = [100 * by_crops[str(crops)]["mean"] for crops in CROPS]
-        deviations = [100 * (by_crops[str(crops)]["deviation"] or 0) for crops in CROPS]
+        means = [100 * errors["mean"] for errors in by_crops.values()]
+        deviations = [100 * (errors["deviation"] or 0) for errors in by_crops.values()]
         style = {"fmt": "o-", "capsize": 3, "linewidth": 3 if name == ENSEMBLE else 1.5}
-        places = np.arange(len(CROPS)) + shift
+        places = [numbers.index(crops) + shift for crops in by_crops]
         here.errorbar(places, means, deviations, color=colour, label=name, **style)
         shift += 0.1
-    here.set_xticks(range(len(CROPS)), [str(crops) for crops in CROPS])
+    here.set_xticks(range(len(numbers)), numbers)
     here.set(xlabel="crops of an image", ylabel="test error, %")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
@@ -152,16 +183,21 @@ def picture(results: dict[str, dict[str, Any]]) -> Any:
 def main() -> None:
     """Train what is not trained yet, ask every network, and report."""
     parser = trainings.parser(__doc__.splitlines()[0])
-    parser.add_argument("--test-images", type=int, default=1_000)
+    parser.add_argument("--test-images", type=int, default=200)
+    parser.add_argument("--crops", type=int, nargs="+", default=CROPS, choices=CROPS)
     options = parser.parse_args()
     networks = trainings.Trainings(options, residual_speed.variants(options))
     networks.train()
-    runs = networks.finished()
+    runs, failed = networks.finished(), networks.failed()
     if not runs:
-        print("No run is finished: nothing to report yet.")
+        print(reporting.nothing_to_report("No run", failed))
         return
     labels, found = all_answers(options, runs)
-    report(options, errors(labels, found), [run for group in runs.values() for run in group])
+    if not found:
+        print("No network has been asked: nothing to report yet. Leave out --report-only.")
+        return
+    shown = [run for group in runs.values() for run in group]
+    report(options, errors(labels, found), shown, failed)
 
 
 if __name__ == "__main__":

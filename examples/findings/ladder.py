@@ -8,6 +8,7 @@ smoothing, the factorised first 7x7, the batch-normalised auxiliary head. That h
 """
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import reporting
@@ -46,10 +47,14 @@ def variants(options: argparse.Namespace) -> list[trainings.Variant]:
     ]
 
 
-def report(options: argparse.Namespace, runs: dict[str, list[trainings.Run]]) -> None:
+def report(
+    options: argparse.Namespace,
+    runs: dict[str, list[trainings.Run]],
+    failed: Sequence[trainings.Run],
+) -> None:
     """Write the results of all steps that have runs."""
     if not runs:
-        print("No run is finished: nothing to report yet.")
+        print(reporting.nothing_to_report("No run", failed))
         return
     results = {
         name: {
@@ -86,12 +91,15 @@ def report(options: argparse.Namespace, runs: dict[str, list[trainings.Run]]) ->
     first, last = (list(results.values())[i] for i in (0, -1))
     gain = first["final_error"]["mean"] - last["final_error"]["mean"]
     sentence = (
-        f'From "{first["step"]}" to "{last["step"]}" the error fell by {100 * gain:.1f} points.'
+        f'Inception-v2 at width {WIDTH:g}: from "{first["step"]}" to "{last["step"]}" the error '
+        f"{'fell' if gain >= 0 else 'rose'} by {100 * abs(gain):.1f} points."
     )
-    text = (
-        f"**{sentence}**\n\n{reporting.markdown(header, lines)}\n\n{reporting.settings_text(shown)}"
-    )
-    content = {"settings": reporting.settings(shown), "steps": results, "sentence": sentence}
+    text = reporting.page_text(sentence, reporting.markdown(header, lines), shown, failed)
+    content = {
+        "settings": reporting.settings(shown, failed),
+        "steps": results,
+        "sentence": sentence,
+    }
     reporting.write_results(options, NAME, content, rows, picture(results), SHOWS, text)
 
 
@@ -117,7 +125,7 @@ def main() -> None:
     options = trainings.parser(__doc__.splitlines()[0]).parse_args()
     runs = trainings.Trainings(options, variants(options))
     runs.train()
-    report(options, runs.finished())
+    report(options, runs.finished(), runs.failed())
 
 
 if __name__ == "__main__":

@@ -86,30 +86,61 @@ def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
 
 
-def settings(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return what the runs have in common, and their seeds."""
+def settings(runs: Sequence[Run], failed: Sequence[Run] = ()) -> dict[str, Any]:
+    """Return what the runs have in common, their seeds, their variants, and what was left out."""
     same = ("data", "images", "validation_images", "batch_size", "dtype", "area_range", "versions")
-    recipe = {k: v for k, v in runs[0].facts["recipe"].items() if k not in ("name", "optimizer")}
-    seeds = sorted({run.facts["seed"] for run in runs})
-    return {name: runs[0].facts[name] for name in same} | {"recipe": recipe, "seeds": seeds}
+    of_variant = ("model", "image_size", "options", "recipe")
+    recipes = [run.facts["recipe"] for run in runs]
+    return {
+        **{name: runs[0].facts[name] for name in same},
+        "recipe": {k: v for k, v in recipes[0].items() if all(r[k] == v for r in recipes)},
+        "seeds": sorted({run.facts["seed"] for run in runs}),
+        "variants": {run.facts["name"]: {k: run.facts[k] for k in of_variant} for run in runs},
+        "failed_runs": {run.folder.name: run.facts["outcome"] for run in failed},
+    }
 
 
-def settings_text(runs: Sequence[Run]) -> str:
-    """Return a sentence about the runs' setting, and one about a training of full size."""
+def failures_text(failed: Sequence[Run]) -> str:
+    """Return a sentence about the runs that failed, with a space before it; nothing if none did."""
+    if not failed:
+        return ""
+    named = ", ".join(f"{run.folder.name} ({run.facts['outcome']})" for run in failed)
+    verb = "runs failed and are" if len(failed) > 1 else "run failed and is"
+    return f" {len(failed)} {verb} left out: {named}."
+
+
+def nothing_to_report(what: str, failed: Sequence[Run]) -> str:
+    """Return what to say without the runs that a report needs; `what` begins the sentence."""
+    return f"{what} has finished: nothing to report yet.{failures_text(failed)}"
+
+
+def settings_text(runs: Sequence[Run], failed: Sequence[Run] = ()) -> str:
+    """Return a sentence about the runs' setting, of failed ones, and of a run of full size."""
     common, sizes = settings(runs), sorted({run.facts["image_size"] for run in runs})
+    networks = {(run.facts["model"], run.facts["options"]["width"]): None for run in runs}
+    named = ", ".join(f"{model} at width {width:g}" for model, width in networks)
     epochs = common["recipe"]["epochs"]
     largest = max(run.facts["multiply_adds"] for run in runs) * common["images"] * epochs
     full = max(facts()[run.facts["model"]]["paper"].multiply_adds for run in runs)
     factor = full * IMAGENET_IMAGES * PAPER_EPOCHS / largest
     magnitude = 10 ** (len(str(int(factor))) - 2)
     return (
-        f"*Setting: {common['data']}, {common['images']:,} training and "
+        f"*Setting: {named}; {common['data']}, {common['images']:,} training and "
         f"{common['validation_images']:,} validation images, "
-        f"{', '.join(map(str, sizes))} pixels, {epochs} epochs in batches of "
-        f"{common['batch_size']}, {common['dtype']}, seeds {', '.join(map(str, common['seeds']))}. "
+        f"{', '.join(map(str, sizes))} pixels, {epochs} epoch{'s' * (epochs > 1)} in batches of "
+        f"{common['batch_size']}, {common['dtype']}, seeds {', '.join(map(str, common['seeds']))}."
+        f"{failures_text(failed)} "
         f"A run of full size (ImageNet, the printed network, {PAPER_EPOCHS} epochs) makes about "
         f"{round(factor / magnitude) * magnitude:,} times as many multiply-adds.*"
     )
+
+
+def page_text(
+    sentence: str, table: str, runs: Sequence[Run], failed: Sequence[Run] = (), notes: str = ""
+) -> str:
+    """Return a finding's part of the page: what came out, the table, notes, the setting."""
+    parts = (f"**{sentence}**", table, notes, settings_text(runs, failed))
+    return "\n\n".join(part for part in parts if part)
 
 
 def new_figure(rows: int, columns: int, width: float = 9.0, height: float = 3.6) -> tuple[Any, Any]:

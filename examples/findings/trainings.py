@@ -21,6 +21,7 @@ import numpy as np
 
 import keras_inception as ki
 from keras_inception import inspection
+from keras_inception.errors import unknown
 from keras_inception.files import atomic_path
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.recipes import Recipe
@@ -64,7 +65,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training.
+    """A training that ended.
 
     Attributes:
         folder: where its files are.
@@ -75,6 +76,11 @@ class Run:
     folder: Path
     facts: dict[str, Any]
     history: list[dict[str, float]]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the network died, or a loss or weight was not finite."""
+        return self.facts["outcome"] != "finished"
 
     def errors(self, column: str = "val_accuracy") -> list[float]:
         """The validation error after each epoch."""
@@ -91,11 +97,15 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--only", nargs="+", help="train these variants only; the report is of all that are there")
     add("--images", type=int, default=6_400, help="to train on")
-    add("--validation-images", type=int, default=2_000)
+    add("--validation-images", type=int, default=1_000)
     add("--image-size", type=int, default=75, help="height and width in pixels")
-    add("--epochs", type=int, default=8)
+    add("--epochs", type=int, default=6)
     add("--batch-size", type=int, default=64)
-    add("--dtype", default="mixed_bfloat16", help="Keras's dtype policy")
+    add(
+        "--dtype",
+        default="float32",
+        help="Keras's dtype policy; mixed_bfloat16 is faster on processors that have bfloat16",
+    )
     add("--report-only", action="store_true", help="train nothing")
     arguments.set_defaults(**defaults)
     return arguments
@@ -122,6 +132,9 @@ class Trainings:
         options: the parsed arguments of `parser`.
         variants: what is compared.
         probe: also write what every step found, to steps.csv in the run's folder.
+
+    Raises:
+        InputError: if `--only` names a variant that there is not.
     """
 
     def __init__(
@@ -130,10 +143,19 @@ class Trainings:
         self.options = options
         self.variants = variants
         self.probe = probe
+        names = [variant.name for variant in variants]
+        for name in options.only or []:
+            if name not in names:
+                raise unknown("variant in --only", name, names)
         keras.config.set_dtype_policy(options.dtype)
 
     def train(self) -> None:
-        """Print the plan; train what is not finished, seed by seed."""
+        """Print the plan; train what is not finished, seed by seed.
+
+        Raises:
+            InputError: if a run is there that was trained in another setting.
+        """
+        self.ended()
         chosen = [v for v in self.variants if v.name in (self.options.only or [v.name])]
         pairs = [(variant, seed) for seed in self.options.seeds for variant in chosen]
         left = [pair for pair in pairs if not (self.folder(*pair) / RUN_FILE).exists()]
@@ -153,8 +175,8 @@ class Trainings:
         """Return the folder of a run."""
         return self.options.runs / f"{variant.name}-{seed}"
 
-    def finished(self) -> dict[str, list[Run]]:
-        """Return the finished runs of every variant that has some, by the order of their seeds.
+    def ended(self) -> dict[str, list[Run]]:
+        """Return the runs of every variant that has some, also failed ones, by their seeds.
 
         Raises:
             InputError: if a run was trained in another setting than the arguments say.
@@ -169,18 +191,33 @@ class Trainings:
                 runs[variant.name] = sorted(found, key=lambda run: run.facts["seed"])
         return runs
 
+    def finished(self) -> dict[str, list[Run]]:
+        """Return what `ended` does without the failed runs, which have no final error."""
+        whole = {
+            name: [run for run in runs if not run.failed] for name, runs in self.ended().items()
+        }
+        return {name: runs for name, runs in whole.items() if runs}
+
+    def failed(self) -> list[Run]:
+        """Return the runs that `finished` leaves out."""
+        return [run for runs in self.ended().values() for run in runs if run.failed]
+
     def _setting(self, variant: Variant) -> dict[str, Any]:
         """Return what must be alike in all runs of a variant."""
         names = ("images", "validation_images", "batch_size", "dtype")
         shared = {name: getattr(self.options, name) for name in names}
-        return dataclasses.asdict(variant) | {"area_range": list(AREA_RANGE)} | shared
+        data = {"data": data_name(self.options.data), "area_range": list(AREA_RANGE)}
+        return dataclasses.asdict(variant) | data | shared
 
     def _check(self, run: Run, variant: Variant) -> None:
-        for name, expected in self._setting(variant).items():
-            if run.facts[name] != expected:
+        setting = self._setting(variant)
+        asked, trained = flat(setting), flat({name: run.facts.get(name) for name in setting})
+        for name in trained | asked:
+            if trained.get(name) != asked.get(name):
                 raise ki.InputError(
-                    f"{run.folder} was trained with {name} {run.facts[name]!r}, but the arguments "
-                    f"say {expected!r}. Give the same arguments, or another folder as --runs."
+                    f"{run.folder} was trained with {name} {trained.get(name)!r}, but the "
+                    f"arguments say {asked.get(name)!r}. Give the same arguments, or another "
+                    "folder as --runs."
                 )
 
     def _train_one(self, variant: Variant, seed: int, data: ki.data.Dataset) -> None:
@@ -226,7 +263,6 @@ class Trainings:
             **self._setting(variant),
             **built,
             "seed": seed,
-            "data": data.name,
             **outcome,
             "versions": {
                 "keras_inception": ki.__version__,
@@ -278,6 +314,21 @@ def load_data(options: argparse.Namespace) -> ki.data.Dataset:
         train=part(data.train, options.images, "--images"),
         validation=part(data.validation, options.validation_images, "--validation-images"),
     )
+
+
+def data_name(data: str) -> str:
+    """Return the name that `ki.data.load` gives to data, also if they are not there to be read."""
+    folder = Path(data).expanduser()
+    return folder.resolve().name if folder.exists() or folder.is_absolute() else data
+
+
+def flat(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return facts with those of dicts in them beside the others: {"recipe epochs": 6, ...}."""
+    found = {}
+    for name, fact in facts.items():
+        inner = fact.items() if isinstance(fact, Mapping) else [(None, fact)]
+        found |= {f"{name} {key}" if key else name: value for key, value in inner}
+    return found
 
 
 def part(split: ki.data.Split, count: int, argument: str) -> ki.data.Split:

@@ -8,6 +8,7 @@ epoch.
 """
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import reporting
@@ -18,10 +19,14 @@ NAME = "weight_average"
 SHOWS = "Error with and without the average, by epoch"
 
 
-def report(options: argparse.Namespace, runs: dict[str, list[trainings.Run]]) -> None:
+def report(
+    options: argparse.Namespace,
+    runs: dict[str, list[trainings.Run]],
+    failed: Sequence[trainings.Run],
+) -> None:
     """Write what the average gains in every network that has runs."""
     if not runs:
-        print("No run is finished: nothing to report yet.")
+        print(reporting.nothing_to_report("No run", failed))
         return
     rows = [
         {
@@ -64,14 +69,12 @@ def report(options: argparse.Namespace, runs: dict[str, list[trainings.Run]]) ->
         f"training it was lower by {reporting.written(last, 1, 100)} points."
     )
     content = {
-        "settings": reporting.settings(shown),
+        "settings": reporting.settings(shown, failed),
         "networks": results,
         "gain_at_the_end": last,
         "sentence": sentence,
     }
-    text = (
-        f"**{sentence}**\n\n{reporting.markdown(header, lines)}\n\n{reporting.settings_text(shown)}"
-    )
+    text = reporting.page_text(sentence, reporting.markdown(header, lines), shown, failed)
     reporting.write_results(options, NAME, content, rows, picture(runs), SHOWS, text)
 
 
@@ -122,7 +125,7 @@ def main() -> None:
     options = trainings.parser(__doc__.splitlines()[0]).parse_args()
     runs = trainings.Trainings(options, residual_speed.variants(options))
     runs.train()
-    report(options, runs.finished())
+    report(options, runs.finished(), runs.failed())
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from keras_inception.cli import (
     training,
     weights,
 )
-from keras_inception.errors import InputError, MissingExtra
+from keras_inception.errors import InputError, MissingExtra, TrainingError
 
 app = typer.Typer(
     name="keras-inception",
@@ -49,12 +49,15 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's is one line and exit code 2."""
+    """Run the command line; what is foreseen is one line: exit code 2 if it is the user's mistake.
+
+    A training that ends before its end has the exit code 1, and 130 if it was asked to stop.
+    """
     try:
         app()
-    except (InputError, MissingExtra, OSError) as error:
+    except (InputError, MissingExtra, OSError, TrainingError) as error:
         typer.echo(f"keras-inception: {_with_flags(_one_line(error))}", err=True)
-        sys.exit(2)
+        sys.exit(error.exit_code if isinstance(error, TrainingError) else 2)
 
 
 def _one_line(error: Exception) -> str:

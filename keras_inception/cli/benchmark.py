@@ -22,6 +22,13 @@ def benchmark(
         list[str] | None,
         typer.Option(help="Part of the names of what is measured. Default: all that is installed."),
     ] = None,
+    architecture: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Forms of the networks, such as 'paper', 'slim', 'torchvision'. Default: the "
+            "paper's, and those that the other libraries have."
+        ),
+    ] = None,
     image_size: Annotated[
         int | None, typer.Option(help="Height and width in pixels. Default: the network's own.")
     ] = None,
@@ -33,7 +40,8 @@ def benchmark(
         Path | None,
         typer.Option(
             help="File for the results. If it is there, what was measured now replaces the same "
-            "networks and batch sizes in it, and the rest stays."
+            "networks, forms, sizes and batch sizes in it, and the rest stays; results of another "
+            "machine are refused."
         ),
     ] = None,
     chart: Annotated[Path | None, typer.Option(help="PNG for a bar chart.")] = None,
@@ -50,10 +58,13 @@ def benchmark(
     if rounds is not None:
         effort = dataclasses.replace(effort, rounds=rounds)
     older = benchmarks.read(json) if json is not None and json.exists() else None
+    if older is not None:
+        older.check_same(benchmarks.machine(), effort.quick)
     results = benchmarks.benchmark(
         networks or ["InceptionV3"],
         batch_size or ([2] if quick else [16, 1]),
         sides=side,
+        architectures=architecture,
         image_size=image_size or (75 if quick else None),
         width=0.1 if quick else 1.0,
         effort=effort,

@@ -3,17 +3,19 @@
 import contextlib
 import csv
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keras_inception.cli.options import Check, LabelOffset, SkipBroken
 from keras_inception.cli.quiet import needs_keras
 from keras_inception.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from keras_inception import jobs
+    from keras_inception import data, jobs
 
 Networks = Annotated[
     list[str],
@@ -39,7 +41,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.json, classes.csv, confusion.png.")
     ] = None,
-    skip_broken: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
+    skip_broken: SkipBroken = False,
+    check: Check = True,
+    label_offset: LabelOffset = 0,
     seed: Annotated[
         int | None, typer.Option(help="Of the split. Default: that of the training.")
     ] = None,
@@ -55,7 +59,16 @@ def evaluate(
         raise unknown("part", part, _PARTS)
     networks = [jobs.load_trained(source) for source in model]
     seed = _training_seed(networks) if seed is None else seed
-    dataset = datasets.load(data, seed=seed, skip_broken=skip_broken, data_dir=data_dir)
+    dataset = datasets.load(
+        data,
+        seed=seed,
+        skip_broken=skip_broken,
+        check=check,
+        label_offset=label_offset,
+        data_dir=data_dir,
+    )
+    for network in networks:
+        _check_classes(network, dataset)
     report = evaluation.evaluate(
         [network.model for network in networks],
         getattr(dataset, part),
@@ -83,6 +96,24 @@ def _training_seed(networks: "list[jobs.Trained]") -> int:
             "of one are training images of another; train them with one seed, or say --seed."
         )
     return seeds.pop() if seeds else 0
+
+
+def _check_classes(network: "jobs.Trained", dataset: "data.Dataset") -> None:
+    """Refuse a dataset whose labels mean other classes than those that a run was trained on."""
+    if network.seed is None:  # no run folder: nothing says what the classes are called
+        return
+    pairs = itertools.zip_longest(network.class_names, dataset.class_names)
+    for label, (trained, found) in enumerate(pairs):
+        if trained != found:
+            raise InputError(
+                f"{network.name} was trained on other classes than those of {dataset.name}: class "
+                f"{label} is {_quoted(trained)} there and {_quoted(found)} here. Evaluate on "
+                "images of the same classes."
+            )
+
+
+def _quoted(name: str | None) -> str:
+    return "none" if name is None else repr(name)
 
 
 @needs_keras

@@ -10,11 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from keras_inception import recipes
+from keras_inception.cli.options import Check, LabelOffset, SkipBroken
 from keras_inception.cli.quiet import needs_keras
+from keras_inception.errors import InputError
 from keras_inception.training_job import DIGITS_RECIPE, TrainingJob
 
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainingJob)}
 _RECIPE_PANEL = "Values of the recipe; the defaults are those without --recipe"
+_NONE = object()
 
 
 def _with_recipe_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -22,19 +25,7 @@ def _with_recipe_flags(command: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(command)
     kinds = typing.get_type_hints(recipes.Recipe)
     flags = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                _plain(kinds[field.name]) | None,
-                typer.Option(
-                    help=field.metadata["help"],
-                    rich_help_panel=_RECIPE_PANEL,
-                    show_default=str(getattr(DIGITS_RECIPE, field.name)),
-                ),
-            ],
-        )
+        _recipe_flag(field, kinds[field.name])
         for field in dataclasses.fields(recipes.Recipe)
         if field.name != "name"
     ]
@@ -44,9 +35,22 @@ def _with_recipe_flags(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _plain(kind: Any) -> type:
-    """Return the type of a field that may also be None."""
-    return next(part for part in (typing.get_args(kind) or (kind,)) if part is not type(None))
+def _recipe_flag(field: dataclasses.Field, kind: Any) -> inspect.Parameter:
+    plain, *may_be_none = typing.get_args(kind) or (kind,)
+    option = typer.Option(
+        help=field.metadata["help"],
+        rich_help_panel=_RECIPE_PANEL,
+        show_default=str(getattr(DIGITS_RECIPE, field.name)).lower(),
+        **({"parser": _number_or_none, "metavar": "FLOAT|none"} if may_be_none else {}),
+    )
+    annotation = Annotated[plain | None, option]
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
+
+
+def _number_or_none(text: str) -> Any:
+    return _NONE if text.lower() == "none" else float(text)
 
 
 @needs_keras
@@ -78,7 +82,13 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Images in a step, of all devices.")] = _DEFAULTS[
         "batch_size"
     ],
-    aux_heads: Annotated[bool, typer.Option(help="Train with auxiliary heads.")] = False,
+    aux_heads: Annotated[
+        bool | None,
+        typer.Option(
+            help="Train with auxiliary heads.",
+            show_default="if the recipe weights them and the network has them",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of data, weights and dropout.")] = 0,
     deterministic: Annotated[bool, typer.Option(help="Repeatable to the bit; slower.")] = False,
     out: Annotated[
@@ -90,7 +100,13 @@ def train(
     resume: Annotated[
         str, typer.Option(help="'auto', 'required' or 'never' go on with an interrupted run.")
     ] = "auto",
-    skip_broken: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
+    checkpoint_steps: Annotated[
+        int | None,
+        typer.Option(help="Steps from one checkpoint to the next.", show_default="ten minutes"),
+    ] = None,
+    skip_broken: SkipBroken = False,
+    check: Check = True,
+    label_offset: LabelOffset = 0,
     data_dir: Annotated[
         Path | None, typer.Option(help="Where TensorFlow Datasets keeps its files.")
     ] = None,
@@ -121,7 +137,8 @@ def train(
     from keras_inception import jobs, training
 
     chosen = recipes.get(recipe) if recipe else DIGITS_RECIPE
-    changes = {name: value for name, value in values.items() if value is not None}
+    given = {name: value for name, value in values.items() if value is not None}
+    changes = {name: None if value is _NONE else value for name, value in given.items()}
     job = TrainingJob(
         out=out or Path("runs") / f"{model}-{Path(data).name}",
         model=model,
@@ -129,7 +146,7 @@ def train(
         recipe=dataclasses.replace(chosen, **changes),
         image_size=image_size,
         width=width,
-        aux_heads=aux_heads,
+        aux_heads=_heads(aux_heads, changes.get("auxiliary_weight")),
         batch_size=batch_size,
         seed=seed,
         deterministic=deterministic,
@@ -138,12 +155,17 @@ def train(
         ),
         batch_statistics=batch_statistics,
         rematerialize=rematerialize,
+        checkpoint_steps=checkpoint_steps,
+        check=check,
         skip_broken=skip_broken,
+        label_offset=label_offset,
         data_dir=data_dir,
         overwrite=overwrite,
         resume=resume,
     )
     result = jobs.train(job, announce=typer.echo)
+    if result.report is None:  # the first of several processes says how it went
+        return
     if result.skipped:
         typer.echo(f"unreadable images left out: {len(result.skipped)}")
         for name in result.skipped:
@@ -169,5 +191,15 @@ def plot(
     typer.echo(str(out))
 
 
+def _heads(heads: bool | None, weight: float | None) -> bool | None:
+    """Take a weight of the auxiliary heads on the command line for a wish to have them."""
+    if heads is False and weight:
+        raise InputError(
+            f"auxiliary_weight={weight:g} has nothing to act on with aux_heads=False. Leave one of "
+            "them out."
+        )
+    return True if weight else heads
+
+
 def _split(names: str | None) -> list[str] | None:
-    return names.split(",") if names else None
+    return [name.strip() for name in names.split(",")] if names else None

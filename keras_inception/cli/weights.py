@@ -2,21 +2,14 @@
 
 import dataclasses
 import functools
-import itertools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from keras_inception.cli.quiet import needs_keras
 from keras_inception.errors import InputError, unknown
-
-if TYPE_CHECKING:
-    from keras_inception.weights import Checkpoint
 
 app = typer.Typer(help="Public checkpoints: list, download, convert, verify.", no_args_is_help=True)
 
@@ -29,37 +22,9 @@ def list_weights(
     model: Annotated[str | None, typer.Argument(help="Only those of this network.")] = None,
 ) -> None:
     """List the checkpoints that can be loaded, with their published accuracy."""
-    from keras_inception import models
     from keras_inception import weights as checkpoints
 
-    if model is not None and model not in models.BUILDERS:
-        raise unknown("model", model, models.BUILDERS)
-    name = model and models.BUILDERS[model].__name__
-    table = Table(
-        title="Public weights; * is what weights='imagenet' means",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-    )
-    for heading in ("", "id"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("classes", "top-1 / 5 %"):
-        table.add_column(heading, justify="right")
-    for network in [name] if name else models.list_models():
-        entries = checkpoints.list_weights(network)
-        for architecture, group in itertools.groupby(entries, lambda entry: entry.architecture):
-            table.add_row("", f"[bold]{network}[/bold], {architecture}")
-            for entry in group:
-                star, classes = "*" if entry.default else "", str(entry.classes or "-")
-                table.add_row(star, entry.id, classes, _published(entry))
-            table.add_section()
-    Console().print(table)
-
-
-def _published(entry: "Checkpoint") -> str:
-    """Return the first published accuracy that names a top-1 score."""
-    scores = [accuracy for accuracy in entry.accuracy if accuracy.top1 is not None]
-    return f"{scores[0].top1} / {scores[0].top5 or '-'}" if scores else "-"
+    typer.echo(str(checkpoints.list_weights(model)))
 
 
 @app.command()
@@ -89,20 +54,49 @@ def convert(
     publisher: Annotated[
         str, typer.Option(help="Who named its tensors, such as slim or torchvision.")
     ],
-    architecture: Annotated[str, typer.Option(help="One of those that `list` names.")] = "paper",
+    architecture: Annotated[
+        str | None,
+        typer.Option(help="One of those that `list` names. Default: what the publisher's need."),
+    ] = None,
     aux_heads: Annotated[
-        bool | None, typer.Option(help="Convert auxiliary heads too. Default: if there are some.")
+        bool | None,
+        typer.Option(help="Convert auxiliary heads too. Default: if file and network have some."),
     ] = None,
 ) -> None:
     """Convert a checkpoint into a file of this package."""
     from keras_inception import models
     from keras_inception import weights as checkpoints
 
-    build = functools.partial(models.build, model, weights=None, architecture=architecture)
+    form = _architecture(model, publisher, architecture)
+    build = functools.partial(models.build, model, weights=None, architecture=form)
     assignment = checkpoints.convert(source, target, build, publisher, aux_heads=aux_heads)
-    typer.echo(f"{target} written.")
+    typer.echo(f"{target} written: {model} ({form}).")
     for name, reason in assignment.dropped.items():
         typer.echo(f"dropped {name}: {reason}")
+
+
+def _architecture(model: str, publisher: str, asked: str | None) -> str:
+    """Return the architecture that a publisher's checkpoints need, or say which there are."""
+    from keras_inception import models, weights
+    from keras_inception.networks import NETWORKS
+
+    if publisher not in weights.PUBLISHERS:
+        raise unknown("publisher", publisher, weights.PUBLISHERS)
+    needed = weights.architectures(model, publisher)
+    if asked is not None:
+        if needed and asked not in needed:
+            raise InputError(
+                f"Checkpoints of publisher {publisher!r} for {model} need "
+                f"architecture={' or '.join(map(repr, needed))}, not {asked!r}. Leave it out."
+            )
+        return asked
+    known = needed or tuple(NETWORKS[models.BUILDERS[model].__name__].architectures)
+    if len(known) > 1:
+        raise InputError(
+            f"Which architecture of {model} checkpoints of publisher {publisher!r} need is not "
+            f"known; give --architecture with one of {', '.join(known)}."
+        )
+    return known[0]
 
 
 @app.command()

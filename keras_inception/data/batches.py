@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,6 +52,16 @@ class TrainingBatches:
     def steps_per_epoch(self) -> int:
         """The number of global batches of an epoch: those that the images fill."""
         return self.images // self.global_batch_size
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything that decides which images there are, in plain types, to compare two runs."""
+        names = ("mode", "seed", "flip", "area_range", "aspect_range")
+        numbers = np.ascontiguousarray(self.split.numbers, "<i8")
+        return {name: getattr(self, name) for name in names} | {
+            "preprocessing": dataclasses.asdict(self.preprocessing),
+            "split": hashlib.sha256(numbers).hexdigest()[:16],
+        }
 
     def epoch(
         self, epoch: int, first_step: int = 0, shard: tuple[int, int] = (0, 1)

@@ -119,12 +119,25 @@ def _part_folders(root: Path) -> dict[str, Path]:
                 raise InputError(f"{root} holds both {folders[part].name} and {name}; remove one.")
             if name in subfolders:
                 folders[part] = subfolders[name]
+        if "validation" not in folders:
+            _refuse_misnamed(root, subfolders)
         return folders
     if subfolders and subfolders.keys() <= PART_NAMES.keys():
         raise InputError(
             f"{root} holds {', '.join(subfolders)}, but no folder named train with class folders."
         )
     return {"train": root}
+
+
+def _refuse_misnamed(root: Path, subfolders: dict[str, Path]) -> None:
+    """Raise `InputError` if a folder beside train has its classes, but not the name of a part."""
+    classes = _subfolders(subfolders["train"]).keys()
+    for name, folder in subfolders.items():
+        if name not in PART_NAMES and not classes.isdisjoint(_subfolders(folder)):
+            raise InputError(
+                f"{root} holds no folder named validation or val, but {name} with classes of "
+                "train. Rename it if these are the validation images; else move it elsewhere."
+            )
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:

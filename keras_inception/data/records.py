@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # The keys of TF-Slim and of the Inception release, which ImageNet's usual TFRecords have too.
 IMAGE_KEY = "image/encoded"
 LABEL_KEY = "image/class/label"
+NAME_KEY = "image/filename"  # not every record has it
 LABELS_FILE = "labels.txt"
 
 _SHARD = re.compile(rf"({'|'.join(PART_NAMES)})-(\d+-of-\d+|.*\.tfrecords?)")
@@ -80,6 +81,7 @@ class RecordExamples:
         classes: int,
         image_key: str = IMAGE_KEY,
         label_key: str = LABEL_KEY,
+        name_key: str | None = NAME_KEY,
         label_offset: int = 0,
     ) -> None:
         """Remember the records.
@@ -89,12 +91,15 @@ class RecordExamples:
             classes: number of classes; a record with a label outside of them is an error.
             image_key: the feature with the encoded image.
             label_key: the feature with the label.
+            name_key: the feature with the image's name. An image without it is called by its
+                record's name; None: all are.
             label_offset: subtracted from the label.
         """
         self._records = records
         self._classes = classes
         self._image_key = image_key
         self._label_key = label_key
+        self._name_key = name_key
         self._label_offset = label_offset
 
     def __call__(self, number: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -104,9 +109,10 @@ class RecordExamples:
         def fetch(number: np.int64) -> tuple[bytes, bytes]:
             return self._records[number], os.fsencode(self._records.name(number))
 
-        data, name = tf.numpy_function(fetch, [number], (tf.string, tf.string), stateful=False)
+        fetched = tf.numpy_function(fetch, [number], (tf.string, tf.string), stateful=False)
+        data, place = (tf.ensure_shape(part, ()) for part in fetched)
         features = tf.io.parse_single_example(
-            tf.ensure_shape(data, ()),
+            data,
             {
                 self._image_key: tf.io.FixedLenFeature((), tf.string),
                 self._label_key: tf.io.FixedLenFeature((), tf.int64),
@@ -114,11 +120,21 @@ class RecordExamples:
         )
         label = features[self._label_key] - self._label_offset
         legal = tf.logical_and(label >= 0, label < self._classes)
-        complaint = [name, "has label", label, "after the offset; classes:", self._classes]
+        complaint = [place, "has label", label, "after the offset; classes:", self._classes]
         with tf.control_dependencies([tf.debugging.Assert(legal, complaint)]):
             label = tf.identity(label)
         image = readable(features[self._image_key])
-        return {"image": image, "label": label, "name": tf.ensure_shape(name, ())}
+        return {"image": image, "label": label, "name": self._name(data, place)}
+
+    def _name(self, data: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+        """Return an image's name, by an operation of its own: a graph without names drops it."""
+        import tensorflow as tf
+
+        if self._name_key is None:
+            return place
+        feature = tf.io.FixedLenFeature((), tf.string, default_value="")
+        name = tf.io.parse_single_example(data, {self._name_key: feature})[self._name_key]
+        return tf.where(name == "", place, name)
 
 
 def shards(folder: Path) -> dict[str, list[Path]]:

@@ -32,11 +32,13 @@ def load(
       Or one with folders `train`, `validation` (or `val`) and `test`, each with class folders.
       See `keras_inception.images` for what becomes of unusual images.
     - The path of a folder of TFRecord files `train-*`, `validation-*` (or `val-*`), `test-*` with
-      `image/encoded` and `image/class/label`, as TF-Slim and the Inception release write them, and
-      perhaps `labels.txt`: lines `label:name` with the labels of the records, or the names of the
-      classes in order. Without it the classes are called by their numbers.
+      `image/encoded` and `image/class/label` (and perhaps `image/filename`, which the image is then
+      called by), as TF-Slim and the Inception release write them, and perhaps `labels.txt`: lines
+      `label:name` with the labels of the records, or the names of the classes in order. Without it
+      the classes are called by their numbers.
     - A name of TensorFlow Datasets, which downloads and prepares it with a progress bar; or the
-      path of a folder that it prepared. Its images are not checked: it wrote them itself.
+      path of a folder that it prepared. Images are called by the feature `file_name` if there is
+      one, as in ImageNet. They are never checked: TensorFlow Datasets wrote them itself.
 
     A folder takes precedence over a name of TensorFlow Datasets, and `"digits"` over both. What has
     no validation or test images gets them as `keras_inception.data.splits.three_splits` says.
@@ -45,9 +47,10 @@ def load(
         name_or_path: see above.
         seed: of the choice of validation and test images where the dataset has none of its own;
             0 or more.
-        skip_broken: leave images that cannot be read out, and list them in `Dataset.skipped`.
+        skip_broken: leave images of a folder or of TFRecord files out that cannot be read, and
+            list them in `Dataset.skipped`.
         check: read every image of a folder or of TFRecord files first, so that a broken one is
-            found now, not in the middle of training.
+            found now, not in the middle of training. There is nothing to check in the others.
         label_offset: subtracted from the labels of TFRecord files: 1 where label 0 is a background
             class without images, as in the ImageNet files of the Inception release.
         data_dir: where TensorFlow Datasets keeps its files; None: where it does by default.
@@ -74,7 +77,13 @@ def load(
     folder = Path(name_or_path).expanduser()
     is_digits = name_or_path == DIGITS
     is_name = not is_digits and not folder.exists() and not _looks_like_path(name_or_path)
-    is_records = not is_digits and folder.is_dir() and bool(shards(folder))
+    is_prepared = not is_digits and (folder / INFO_FILE).is_file()
+    is_records = not is_digits and not is_prepared and folder.is_dir() and bool(shards(folder))
+    if skip_broken and (is_digits or is_name or is_prepared):
+        raise InputError(
+            "skip_broken=True (--skip-broken) is for folders of images and TFRecord files, which "
+            f"{name_or_path} is not: its images are not checked. Leave it out."
+        )
     if label_offset and not is_records:
         raise InputError(
             f"label_offset={label_offset} is for TFRecord files, which {name_or_path} is not."
@@ -89,7 +98,7 @@ def load(
     if not folder.is_dir():
         trouble = "is a file" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {trouble}; expected a folder of class folders.")
-    if (folder / INFO_FILE).is_file():
+    if is_prepared:
         return load_prepared(folder, seed=seed)
     options = {"seed": seed, "skip_broken": skip_broken, "check": check}
     if is_records:

@@ -7,12 +7,13 @@ before the first one, and may be made after the data are loaded.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_inception.errors import InputError
+from keras_inception.images import cannot_read, decode_image
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -66,6 +67,29 @@ class Split:
         positions = tf.data.Dataset.range(len(self))
         examples = positions.map(self.reader(), tf.data.AUTOTUNE, deterministic=True)
         return examples.with_options(pipeline_options())
+
+    def raise_if_unreadable(self, positions: Iterable[int] | None = None) -> None:
+        """Name the first image that cannot be read or decoded, if there is one.
+
+        It is for when a pipeline has failed: TensorFlow does not say at which image.
+
+        Args:
+            positions: of the images to look at, in this order; None: of all.
+
+        Raises:
+            InputError: if there is one; says why TensorFlow cannot read it.
+        """
+        import tensorflow as tf
+
+        read = self.reader()
+        for position in range(len(self)) if positions is None else positions:
+            name = f"at position {position}"
+            try:
+                example = read(tf.constant(position, tf.int64))
+                name = example["name"].numpy().decode("utf-8", "replace")
+                decode_image(example["image"])
+            except tf.errors.OpError as error:
+                raise cannot_read(name, error) from error
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

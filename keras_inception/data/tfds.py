@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 INFO_FILE = "dataset_info.json"  # marks the folder of a prepared dataset
 
+# The features that datasets keep the names of their images' files in: ImageNet, cats_vs_dogs.
+_NAME_KEYS = ("file_name", "image/filename")
+
 _EXTRA = "train"
 
 
@@ -95,6 +98,7 @@ def _from_builder(
 ) -> Dataset:
     """Return the dataset of a builder whose files are there."""
     image_key, label_key = _supervised_keys(tfds, builder, name)
+    name_key = _name_key(tfds, builder)
     file_format = builder.info.file_format.value
     if file_format not in _FORMATS:
         raise InputError(
@@ -110,7 +114,11 @@ def _from_builder(
         _, label = parse_example(records[0], image_key, label_key, records.name(0))
         if label >= 0:  # the labels of a challenge's test images are secret
             read = RecordExamples(
-                records, classes=len(class_names), image_key=image_key, label_key=label_key
+                records,
+                classes=len(class_names),
+                image_key=image_key,
+                label_key=label_key,
+                name_key=name_key,
             )
             parts[part] = Split(read, np.arange(len(records)))
     if "train" not in parts:
@@ -136,6 +144,15 @@ def _supervised_keys(
             f"{', '.join(features)}."
         )
     return keys
+
+
+def _name_key(tfds: ModuleType, builder: tensorflow_datasets.core.DatasetBuilder) -> str | None:
+    """Return the name of the feature with the image's file name, if there is one."""
+    features = builder.info.features
+    for key in _NAME_KEYS:
+        if key in features and isinstance(features[key], tfds.features.Text):
+            return key
+    return None
 
 
 def _no_dataset(name: str, names: list[str]) -> InputError:

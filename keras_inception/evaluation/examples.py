@@ -26,7 +26,8 @@ def examples(dataset: Any, exclusions: Exclusions) -> tf.data.Dataset:
         dataset has no names; "label" int64; "image" as it was.
 
     Raises:
-        InputError: if the dataset is of another kind, batched, or endless.
+        InputError: if the dataset is of another kind, batched, or endless, or if none of its
+            images is among `exclusions`.
     """
     import tensorflow as tf
 
@@ -57,7 +58,11 @@ def examples(dataset: Any, exclusions: Exclusions) -> tf.data.Dataset:
         return tf.logical_not(tf.numpy_function(listed, [example["name"]], tf.bool))
 
     unified = source.enumerate().map(unify)
-    return unified.filter(keep) if exclusions.listed else unified
+    if not exclusions.listed:
+        return unified
+    names = unified.map(lambda example: example["name"]).as_numpy_iterator()
+    exclusions.require_any_of(name.decode("utf-8", "replace") for name in names)
+    return unified.filter(keep)
 
 
 def pixels(example: dict) -> dict:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_inception.errors import InputError
 from keras_inception.evaluation.crops import (
     MIRRORS,
     Protocol,
@@ -22,6 +21,7 @@ from keras_inception.evaluation.crops import (
     with_mirrors,
 )
 from keras_inception.evaluation.examples import pixels
+from keras_inception.images import cannot_read
 from keras_inception.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -166,7 +166,4 @@ def _name_unreadable(examples: tf.data.Dataset, last: int) -> None:
             pixels(example)
         except tf.errors.InvalidArgumentError as error:
             name = example["name"].numpy().decode("utf-8", "replace")
-            raise InputError(
-                f"The image {name} cannot be read: {error.message.splitlines()[0]} "
-                "Mend or remove it, or load the dataset with skip_broken=True."
-            ) from error
+            raise cannot_read(name, error) from error

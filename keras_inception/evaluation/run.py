@@ -65,6 +65,7 @@ def evaluate(
             the dataset gives no names), or the path of a file with one of them per line, such as
             the blacklist in the development kit of the ImageNet challenge 2014, without which the
             v4 paper computes its single-crop errors. The list itself is not part of this package.
+            It is an error if the dataset has none of them.
         class_names: for the report; default: the classes' numbers.
         batch_size: crops in one pass through a network, over all replicas.
         strategy: `tf.distribute` strategy whose replicas share each batch (TensorFlow backend);
@@ -76,8 +77,9 @@ def evaluate(
 
     Raises:
         InputError: if an argument does not serve, an image cannot be read, a label is not a class
-            of the networks, the networks' classes differ, outputs are not finite, or no image was
-            counted. The message names what and how to mend it.
+            of the networks, the networks' classes differ, outputs are not finite, none of the
+            images to exclude is there, or no image was counted. The message names what and how to
+            mend it.
 
     Example:
         >>> report = evaluate([v4, *three_resnets], ki.data.load("imagenet2012").validation, 144)
@@ -160,20 +162,40 @@ def predict(
         float64 array (images, classes).
 
     Raises:
-        InputError: as `evaluate`, or if there are no images.
+        InputError: as `evaluate`, if an image is of another kind, or if there are no images.
     """
     import tensorflow as tf
 
     ensemble = Ensemble(model_or_models, preprocessing, weights, outputs, strategy)
     plan = _plan(crops, scales, ensemble)
     signature = tf.TensorSpec((None, None, None), tf.uint8)
-    dataset = tf.data.Dataset.from_generator(lambda: iter(images), output_signature=signature)
+    refused: list[InputError] = []  # raised in the dataset, they would become TensorFlow's
+    dataset = tf.data.Dataset.from_generator(
+        lambda: _until_refused(images, refused), output_signature=signature
+    )
     dataset = examples(dataset.map(lambda image: (image, 0)), exclusions(None))
     answers = _answers(ensemble, dataset, plan, batch_size)
     probabilities = [answer.probabilities for answer in answers]
+    if refused:
+        raise refused[0]
     if not probabilities:
         raise InputError("No image to predict: the list is empty.")
     return np.stack(probabilities)
+
+
+def _until_refused(images: Iterable[Any], refused: list[InputError]) -> Iterator[np.ndarray]:
+    """Yield images up to the first that is not of pixels; append the error for that one."""
+    for number, image in enumerate(images, 1):
+        pixels = np.asarray(image)
+        if pixels.dtype != np.uint8 or pixels.ndim != 3:
+            refused.append(
+                InputError(
+                    f"The image {number} is {pixels.dtype} {pixels.shape}; expected uint8 (height, "
+                    "width, 3 or 1), not yet scaled: each network's preprocessing does that."
+                )
+            )
+            return
+        yield pixels
 
 
 @dataclasses.dataclass

@@ -24,6 +24,9 @@ _FASTEST = {
     "float32": ("openvino", "onnxruntime", "tensorflow"),
 }
 
+# OpenVINO computes in bfloat16 by these instructions only, not by Arm's.
+_OPENVINO_BFLOAT16 = ("amx_bf16", "avx512_bf16")
+
 _FIRST_WITH_BFLOAT16 = (8, 0)  # NVIDIA's Ampere
 
 
@@ -65,7 +68,7 @@ def choose(runtime: str = "auto", dtype: str = "auto") -> Choice:
         dtype, reason = _dtype(runtime)
     if runtime == "auto":
         fastest = ("tensorflow",) if gpu_capability() else _FASTEST[dtype]
-        runtime = next(name for name in fastest if _is_installed(name))
+        runtime = next(name for name in fastest if _is_installed(name) and _has(name, dtype))
     return Choice(runtime, dtype, reason)
 
 
@@ -81,7 +84,14 @@ def _dtype(runtime: str) -> tuple[str, str]:
         return "float32", "no native bfloat16 was found"
     if runtime not in ("auto", *_FASTEST["bfloat16"]):
         return "float32", f"{runtime} computes in nothing less"
+    if not _has(runtime, "bfloat16"):
+        return "float32", f"{runtime} does not use the CPU's {flag}"
     return "bfloat16", f"the CPU has {flag}"
+
+
+def _has(runtime: str, dtype: str) -> bool:
+    """Say whether a runtime that knows the dtype computes in it on this CPU."""
+    return (runtime, dtype) != ("openvino", "bfloat16") or native_bfloat16() in _OPENVINO_BFLOAT16
 
 
 def _is_installed(runtime: str) -> bool:

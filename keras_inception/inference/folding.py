@@ -70,8 +70,9 @@ def refresh_folded(folded: keras.Model, model: keras.Model) -> None:
     """Write a model's present weights into what `fold_batch_norm` made of it.
 
     Nothing is built again, and what was compiled from the folded model stays valid unless it froze
-    the weights. Layers are paired by name, so that either model may have been saved
-    and loaded in between.
+    the weights. (What `keras.layers.Normalization` was adapted to is a constant wherever it is
+    compiled.) Layers are paired by name, so that either model may have been saved and loaded in
+    between.
 
     Args:
         folded: what `fold_batch_norm` returned, in any dtype; changed in place.
@@ -91,13 +92,26 @@ def refresh_folded(folded: keras.Model, model: keras.Model) -> None:
         )
     pairs = [
         (path, variable, array)
-        for path, variables in targets.items()
-        for variable, array in zip(variables, sources[path], strict=True)
+        for path, layer in targets.items()
+        for variable, array in zip(layer.weights, sources[path], strict=True)
     ]
     for path, variable, array in pairs:
         _check_fit(path, variable, array)
     for _, variable, array in pairs:
         variable.assign(array)
+    for layer in targets.values():
+        if isinstance(layer, keras.layers.Normalization):
+            _settle(layer)
+
+
+def _settle(layer: keras.layers.Normalization) -> None:
+    """Derive from a normalisation's weights what it computes with.
+
+    As arrays, which are constants of what is traced; tensors would be inputs of it, that ONNX and
+    OpenVINO then ask for.
+    """
+    layer.finalize_state()
+    layer.mean, layer.variance = map(keras.ops.convert_to_numpy, (layer.mean, layer.variance))
 
 
 def _folded(model: keras.Model, dtype: str | None, has_head: bool) -> keras.Model:
@@ -150,13 +164,13 @@ def _sources(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, list[n
             yield prefix + operation.name, operation.get_weights()
 
 
-def _targets(folded: keras.Model, prefix: str = "") -> Iterator[tuple[str, list[keras.Variable]]]:
-    """Yield the path and the variables of each layer that has any."""
+def _targets(folded: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
+    """Yield each layer that has variables, and its path."""
     for layer in folded.layers:
         if has_graph(layer):
             yield from _targets(layer, f"{prefix}{layer.name}/")
         elif layer.weights:
-            yield prefix + layer.name, layer.weights
+            yield prefix + layer.name, layer
 
 
 def _check_fit(path: str, variable: keras.Variable, array: np.ndarray) -> None:

@@ -58,7 +58,8 @@ def predictor(
         runtime: "tensorflow", "onnxruntime", "openvino", "litert"; or "auto": the fastest that is
             installed.
         dtype: in which to compute, "float32" or "bfloat16"; or "auto": bfloat16 where the hardware
-            has it natively. An exported file computes as exported, in OpenVINO as asked.
+            has it natively. An exported file computes as exported, in OpenVINO as asked, and may
+            be asked for what it is.
         batch_size: images that are computed together. 16 is about as fast as any; with 1 the
             first answer comes soonest.
         preprocessing: of the images; None: as the source says, else the papers' at the network's
@@ -121,7 +122,8 @@ class Predictor:
         preprocessing: as given.
         batch_size: images that are computed together.
         class_names: as given, a tuple.
-        description: one line: network, runtime, dtype and why, batch size.
+        description: one line: network, runtime, dtype and why, the file's precision if it is
+            another, batch size.
     """
 
     def __init__(
@@ -141,9 +143,11 @@ class Predictor:
         self.batch_size = runtime.input_shape[0] or batch_size
         self.class_names = None if class_names is None else tuple(class_names)
         self._threads = threads or os.cpu_count() or 1
-        why = f" ({reason})" if reason else ""
+        exported = "" if runtime.precision in (None, runtime.dtype) else runtime.precision
+        why = "; ".join(filter(None, [reason, exported and f"exported as {exported}"]))
         self.description = (
-            f"{name} in {runtime.name}, {runtime.dtype}{why}, batches of {self.batch_size}"
+            f"{name} in {runtime.name}, {runtime.dtype}{why and f' ({why})'}, "
+            f"batches of {self.batch_size}"
         )
 
     def __repr__(self) -> str:
@@ -220,17 +224,20 @@ class Predictor:
             (views, height, width, 3), ready for `run`.
 
         Raises:
-            InputError: if it is broken, or no image.
+            InputError: if it is broken, or no image, or not of the size or the values that a
+                network which takes images as they are wants.
             OSError: if the file cannot be read.
         """
         image = pixels(image)
         if views is not None:
-            return np.asarray(views(image, self.preprocessing), "float32")
-        if self.preprocessing is None:
-            return image[None]
-        prepared = self.preprocessing(image)[None]
-        if self.runtime.input_dtype == "uint8":
-            return np.rint(prepared).astype("uint8")
+            prepared = np.asarray(views(image, self.preprocessing), "float32")
+        elif self.preprocessing is None:
+            self._check(image)
+            prepared = image[None]
+        else:
+            prepared = self.preprocessing(image)[None]
+        if self.runtime.input_dtype == "uint8" and prepared.dtype != "uint8":
+            return np.rint(np.clip(prepared, 0, 255)).astype("uint8")  # bicubic overshoots
         return prepared
 
     def run(self, inputs: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
@@ -273,6 +280,24 @@ class Predictor:
     ) -> None:
         """Close it."""
         self.close()
+
+    def _check(self, image: np.ndarray) -> None:
+        """Refuse an image that the network cannot take as it is."""
+        wanted = self.runtime.input_shape[1:]
+        fits = len(wanted) == image.ndim and all(
+            length in (None, got) for length, got in zip(wanted, image.shape, strict=True)
+        )
+        if not fits:
+            raise InputError(
+                f"{self.name} takes images of {wanted} as they are, but this one is {image.shape}. "
+                "Bring it to that size, or pass preprocessing=."
+            )
+        is_raw = self.runtime.input_dtype == "uint8"
+        if is_raw and not (image.min() >= 0 and image.max() <= 255):  # NaN is neither
+            raise InputError(
+                f"{self.name} takes raw pixels, 0 to 255, but this image has values from "
+                f"{image.min():g} to {image.max():g}. Pass it before it is scaled."
+            )
 
     def _ahead(self, views: Views | None) -> int:
         """Return how many images may wait: two batches; fewer of those that have many views."""

@@ -22,7 +22,7 @@ class Answer:
     Attributes:
         path: of the file.
         classes: the likeliest classes, likeliest first, with their probabilities.
-        error: why the file could not be read; None if it could.
+        error: why the file could not be read, or a network refused it; None if all is well.
     """
 
     path: Path
@@ -78,8 +78,9 @@ def predict(
 
 def _answer(answers: Sequence[Prediction], names: Sequence[str] | None, top: int) -> Answer:
     path = Path(answers[0].name)
-    if answers[0].error is not None:
-        return Answer(path, error=answers[0].error)
+    error = next((answer.error for answer in answers if answer.error is not None), None)
+    if error is not None:
+        return Answer(path, error=error)
     row = np.mean([answer.outputs for answer in answers], axis=0)
     best = np.argsort(-row, kind="stable")[:top]
     return Answer(path, tuple((names[i] if names else str(i), float(row[i])) for i in best))

@@ -4,11 +4,11 @@ The run folder appears when the run has succeeded. Until then its files are in a
 from where the same command goes on after an interruption.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import platform
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,11 @@ from keras_inception._version import __version__
 from keras_inception.data.digits import DIGITS
 from keras_inception.errors import InputError, import_extra
 from keras_inception.files import CONFIG_FILE, MODEL_FILE, atomic_path
+from keras_inception.networks import NETWORKS
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.recipes import Recipe
-from keras_inception.training import fit
+from keras_inception.training import WorkerLostError, fit
+from keras_inception.training.checkpoints import Checkpoints
 from keras_inception.training.strategies import resolve
 from keras_inception.training_job import TrainingJob
 
@@ -53,7 +55,7 @@ def train(job: TrainingJob, announce: Callable[[str], None] = lambda text: None)
     Args:
         job: what to do.
         announce: is told what is about to be done: the plan before the first step, and what goes
-            on after the last one.
+            on after the last one; of several processes in the first one only.
 
     Returns:
         The result; its folder holds model.keras, saved_model/, history.csv, curves.png,
@@ -61,16 +63,26 @@ def train(job: TrainingJob, announce: Callable[[str], None] = lambda text: None)
 
     Raises:
         InputError: for any argument that cannot work; if `out` holds a finished run and
-            `overwrite` is False.
+            `overwrite` is False; if there is an unfinished one and `resume` is "never".
+        TrainingError: as `ki.training.fit`.
         MissingExtra: if the extra "train" is not installed.
         OSError: if a file cannot be written; what is there stays.
     """
     import_extra("matplotlib", "train")
     out = Path(job.out)
-    _check_target(out, job.overwrite)
+    unfinished = out.with_name(f"{out.name}.unfinished")
     cluster = resolve(job.strategy)
-    _check_network(job)
-    dataset = data.load(job.data, seed=job.seed, skip_broken=job.skip_broken, data_dir=job.data_dir)
+    if cluster.is_chief:
+        _check_target(job, out, unfinished)
+    job = _with_heads_decided(job)
+    dataset = data.load(
+        job.data,
+        seed=job.seed,
+        skip_broken=job.skip_broken,
+        check=job.check,
+        label_offset=job.label_offset,
+        data_dir=job.data_dir,
+    )
     preprocessing = _preprocessing(job)
     batches = data.training_batches(
         dataset.train,
@@ -79,11 +91,9 @@ def train(job: TrainingJob, announce: Callable[[str], None] = lambda text: None)
         mode=job.recipe.augmentation,
         seed=job.seed,
     )
-    announce(_summary(job, dataset))
-    announce(str(_shown_recipe(job).plan(batches.images, job.batch_size)))
-    unfinished = out.with_name(f"{out.name}.unfinished")
-    if job.resume == "never":
-        shutil.rmtree(unfinished, ignore_errors=True)
+    if cluster.is_chief:
+        announce(_summary(job, dataset))
+        announce(str(_shown_recipe(job).plan(batches.images, job.batch_size)))
     fit(
         lambda: _build(job, len(dataset.class_names)),
         job.recipe,
@@ -98,9 +108,11 @@ def train(job: TrainingJob, announce: Callable[[str], None] = lambda text: None)
         resume=job.resume,
         seed=job.seed,
         deterministic=job.deterministic,
+        checkpoint_steps=job.checkpoint_steps,
         verbose=job.verbose,
     )
     if not cluster.is_chief:
+        cluster.sum_over_workers(0.0)
         return TrainingResult(out, None, dataset.skipped)
     announce(f"evaluating {len(dataset.test):,} test images")
     model = keras.saving.load_model(unfinished / MODEL_FILE)
@@ -116,23 +128,57 @@ def train(job: TrainingJob, announce: Callable[[str], None] = lambda text: None)
     _write_results(unfinished, job, model, report, dataset, preprocessing)
     with atomic_path(out) as finished:
         os.replace(unfinished, finished)
+    with contextlib.suppress(WorkerLostError):  # nothing is left that it could spoil
+        cluster.sum_over_workers(0.0)
     return TrainingResult(out, report, dataset.skipped)
 
 
-def _check_target(out: Path, overwrite: bool) -> None:
+def _check_target(job: TrainingJob, out: Path, unfinished: Path) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; name a folder that does not exist yet.")
-    if out.exists() and any(out.iterdir()) and not overwrite:
+    if out.exists() and any(out.iterdir()) and not job.overwrite:
         raise InputError(
             f"{out} is not empty. Name another folder, or replace it with overwrite=True; it is "
             "replaced only once the new run has succeeded."
         )
+    if job.resume == "never" and Checkpoints(unfinished / "checkpoints").files():
+        raise InputError(
+            f"{unfinished} holds a run that was interrupted. Go on with it by resume='auto', or "
+            "remove that folder to start anew."
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _check_network(job: TrainingJob) -> None:
-    """Build the network one filter wide, which is quick: what cannot work is told at once."""
-    _build(dataclasses.replace(job, width=min(job.width, 1e-9)), classes=1)
+def _with_heads_decided(job: TrainingJob) -> TrainingJob:
+    """Say whether there are auxiliary heads; build the network, so that mistakes are told at once.
+
+    It is built one filter wide, which is quick.
+    """
+    weighted = job.recipe.auxiliary_weight > 0
+    heads = weighted and _has_heads(job.model) if job.aux_heads is None else job.aux_heads
+    narrow = dataclasses.replace(job, width=min(job.width, 1e-9), aux_heads=heads)
+    try:
+        _build(narrow, classes=1)
+    except InputError as error:
+        if not heads or job.aux_heads:
+            raise
+        _build(dataclasses.replace(narrow, aux_heads=False), classes=1)
+        raise InputError(
+            f"{error} Or leave the heads out, which the recipe {job.recipe.name!r} weights: "
+            "aux_heads=False."
+        ) from None
+    if heads and not weighted:
+        raise InputError(
+            f"aux_heads=True, but the recipe {job.recipe.name!r} gives the heads no weight: they "
+            "would not be trained. Say auxiliary_weight=0.3, as GoogLeNet's paper does, or name a "
+            "recipe that weights them."
+        )
+    return dataclasses.replace(job, aux_heads=heads)
+
+
+def _has_heads(model: str) -> bool:
+    known = models.BUILDERS.get(model)
+    return known is not None and bool(NETWORKS[known.__name__].architectures["paper"].aux)
 
 
 def _shown_recipe(job: TrainingJob) -> Recipe:
@@ -161,8 +207,11 @@ def _build(job: TrainingJob, classes: int) -> keras.Model:
 def _summary(job: TrainingJob, dataset: data.Dataset) -> str:
     parts = ((len(dataset.train), "train"), (len(dataset.validation), "validation"))
     counts = ", ".join(f"{count} {part}" for count, part in (*parts, (len(dataset.test), "test")))
+    heads = ", with auxiliary heads" if job.aux_heads else ""
+    if job.recipe.auxiliary_weight and not job.aux_heads:
+        heads = ", without the auxiliary heads that the recipe weights"
     return (
-        f"{job.model}, width {job.width:g}, {job.image_size}x{job.image_size} pixels, on "
+        f"{job.model}{heads}, width {job.width:g}, {job.image_size}x{job.image_size} pixels, on "
         f"{dataset.name}: {len(dataset.class_names)} classes, images: {counts}"
     )
 

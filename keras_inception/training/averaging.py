@@ -1,7 +1,7 @@
 """Running average of the weights, and batch statistics that are alike on all replicas."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -145,7 +145,7 @@ class WeightAveraging(keras.callbacks.Callback):
         if self.averages is None:
             with _scope(self.model):
                 self.averages = AveragedWeights(self.model, self.decay)
-            self._update = _compiled_update(self.model, self.averages)
+            self._update = _on_replicas(self.model, self.averages.update)
         self._training = True
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
@@ -174,22 +174,42 @@ class WeightAveraging(keras.callbacks.Callback):
         return self.averages.swapped()
 
 
+class SharedStatistics(keras.callbacks.Callback):
+    """Makes the batch statistics alike on all replicas of a MirroredStrategy after every step.
+
+    For plain `model.fit` without `WeightAveraging`, which does the same. On a single device there
+    is nothing to do.
+    """
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Prepare, unless there is but one copy."""
+        self._share = None
+        tensorflow = keras.backend.backend() == "tensorflow"
+        if tensorflow and self.model.distribute_strategy.num_replicas_in_sync > 1:
+            self._share = _on_replicas(self.model, lambda: None)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Share."""
+        if self._share is not None:
+            self._share()
+
+
 def _scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
     if keras.backend.backend() != "tensorflow":
         return contextlib.nullcontext()
     return model.distribute_strategy.scope()
 
 
-def _compiled_update(model: keras.Model, averages: AveragedWeights):
-    """Return a function without arguments that moves the averages on every replica."""
+def _on_replicas(model: keras.Model, update: Callable[[], None]) -> Callable[[], Any]:
+    """Return a function that shares the batch statistics, then updates, on every replica."""
     if keras.backend.backend() != "tensorflow":
-        return averages.update
+        return update
     import tensorflow as tf
 
     statistics = moving_statistics(model)
 
     def replica_update():
         share_statistics(statistics)
-        averages.update()
+        update()
 
     return tf.function(lambda: model.distribute_strategy.run(replica_update), autograph=False)

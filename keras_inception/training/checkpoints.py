@@ -30,6 +30,7 @@ class Progress:
         step: steps made.
         rows: one row of the history for each finished epoch.
         sums: sums of loss, accuracy and live share over the steps of the unfinished epoch.
+        dead_steps: the last so many steps had no live feature.
         stopped: whether a callback ended the training.
         settings: what must be the same when it goes on.
     """
@@ -37,6 +38,7 @@ class Progress:
     step: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    dead_steps: int = 0
     stopped: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_inception.training.failures import WorkerLostError
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Cluster:
@@ -35,6 +37,18 @@ class Cluster:
     def scope(self) -> AbstractContextManager[Any]:
         """Return the context in which model and optimizer must be made."""
         return contextlib.nullcontext()
+
+    def lookout(self) -> AbstractContextManager[Any]:
+        """Return the context of a training in which a lost process ends this one."""
+        return contextlib.nullcontext()
+
+    def worker_lost(self, reason: str) -> WorkerLostError:
+        """Return the error for a lost process; `reason` is a sentence about how it showed."""
+        return WorkerLostError(
+            f"Worker {self.worker} of {self.workers} cannot reach another worker, which has "
+            "ended, crashed or lost its network. This worker ends too; start all of them again "
+            f"to go on from the last checkpoint. {reason}"
+        )
 
     def sum_over_workers(self, values: Any) -> np.ndarray:
         """Add up an array over the processes; every process must call it, with the same shape.

@@ -8,7 +8,11 @@ import keras
 from keras_inception.errors import InputError
 from keras_inception.recipes import Plan, Recipe
 from keras_inception.training import optimizers
-from keras_inception.training.averaging import WeightAveraging, batch_norm_layers
+from keras_inception.training.averaging import (
+    SharedStatistics,
+    WeightAveraging,
+    batch_norm_layers,
+)
 from keras_inception.training.losses import MAIN_HEAD, HeadLosses, head_losses
 from keras_inception.training.records import Records, SaveMainModel, StopOnNonFinite
 
@@ -25,8 +29,9 @@ def compile_model(model: keras.Model, plan: Plan, *, from_logits: bool | None = 
         The losses of its heads, as they were compiled.
 
     Raises:
-        InputError: as `head_losses`.
+        InputError: as `head_losses`; if the model and the recipe both penalise kernels by L2.
     """
+    _check_penalty(model, plan.recipe)
     losses = head_losses(model, plan.recipe, from_logits)
     if plan.recipe.batch_norm_momentum is not None:
         for layer in batch_norm_layers(model):
@@ -42,11 +47,24 @@ def compile_model(model: keras.Model, plan: Plan, *, from_logits: bool | None = 
     return losses
 
 
+def _check_penalty(model: keras.Model, recipe: Recipe) -> None:
+    kernels = [v for v in model.trainable_variables if v.name.endswith("kernel")]
+    penalised = [kernel.path for kernel in kernels if getattr(kernel.regularizer, "l2", 0)]
+    if penalised and recipe.l2:
+        raise InputError(
+            f"L2 would count twice: {model.name!r} was built with a kernel_regularizer (of "
+            f"{penalised[0]}, {len(penalised)} in all), and the recipe {recipe.name!r} has "
+            f"l2={recipe.l2:g}. Build the model without kernel_regularizer, or take "
+            "dataclasses.replace(recipe, l2=0.0)."
+        )
+
+
 def callbacks(recipe: Recipe, run_dir: str | os.PathLike) -> list[keras.callbacks.Callback]:
     """Return the callbacks of `Recipe.callbacks`."""
     run_dir = Path(run_dir)
     if run_dir.exists() and not run_dir.is_dir():
         raise InputError(f"run_dir {str(run_dir)!r} is a file; give a folder.")
-    average = [] if recipe.average_decay is None else [WeightAveraging(recipe.average_decay)]
-    save = SaveMainModel(run_dir, average[0] if average else None)
-    return [*average, StopOnNonFinite(), Records(run_dir), save]
+    decay = recipe.average_decay
+    average = None if decay is None else WeightAveraging(decay)
+    rest = [StopOnNonFinite(), Records(run_dir), SaveMainModel(run_dir, average)]
+    return [average or SharedStatistics(), *rest]

@@ -1,8 +1,6 @@
 """Why a training ended before its end."""
 
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; what was saved last stays as it was."""
+from keras_inception.errors import TrainingError
 
 
 class NonFiniteError(TrainingError):
@@ -19,3 +17,5 @@ class WorkerLostError(TrainingError):
 
 class Interrupted(TrainingError):
     """The process was asked to stop (SIGINT, SIGTERM); the step was finished and saved."""
+
+    exit_code = 130  # what shells report of a command that Ctrl+C ended

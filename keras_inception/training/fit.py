@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 RESUME = ("auto", "required", "never")
 SETTINGS_FILE = "training.json"
+_OF_DATA = ("images", "global_batch_size", "epoch")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ def fit(
         build: returns a new model; called inside the strategy's scope after seeding. Functional
             or Sequential, with one output, or a dict of them of which "predictions" is the main.
         recipe: see `ki.recipes`.
-        train: the training data, of `ki.data.training_batches`.
+        train: the training data, of `ki.data.training_batches` with `mode=recipe.augmentation`; or
+            an object of your own with the properties `images` and `global_batch_size` and the
+            method `epoch`, which does what `TrainingBatches.epoch` does.
         validation: (images, labels) batches, of `ki.data.evaluation_batches`; None leaves it out.
         run_dir: folder of this run. Several processes need not share it.
         strategy: "none", "mirrored", "multi_worker", what `make_strategy` returns, or a
@@ -118,6 +121,7 @@ def fit(
         MissingExtra: if matplotlib is not installed.
     """
     _check_arguments(resume, checkpoint_steps)
+    _check_data(train, recipe)
     check_batch_statistics(batch_statistics)
     plan = recipe.plan(train.images, train.global_batch_size)
     cluster = strategies.resolve(strategy)
@@ -130,7 +134,7 @@ def fit(
         engine = _engine(model, losses, plan, cluster, batch_statistics, jit_compile, rematerialize)
 
     run_dir = Path(run_dir)
-    settings = _settings(plan, seed, batch_statistics)
+    settings = _settings(plan, train, model, seed, batch_statistics)
     checkpoints = Checkpoints(run_dir / "checkpoints")
     if cluster.is_chief:
         _prepare(run_dir, plan, settings, resume, checkpoints)
@@ -147,12 +151,14 @@ def fit(
         checkpoint_steps=checkpoint_steps,
         evaluate_raw=evaluate_raw,
     )
-    loop.run(callbacks, verbose=(1 if verbose == "auto" else verbose) if cluster.is_chief else 0)
-    if engine.averages:
-        engine.averages.swap_in()
-    if cluster.is_chief:
-        save_main_model(model, run_dir / MODEL_FILE)
-    cluster.sum_over_workers(0.0)  # a process that ended before the others would count as lost
+    shown = 1 if verbose == "auto" else verbose
+    with cluster.lookout():
+        loop.run(callbacks, verbose=shown if cluster.is_chief else 0)
+        if engine.averages:
+            engine.averages.swap_in()
+        if cluster.is_chief:
+            save_main_model(model, run_dir / MODEL_FILE)
+        cluster.sum_over_workers(0.0)  # a process that ended before the others would count as lost
     return TrainingRun(engine.main_model, progress.rows, progress.step, run_dir)
 
 
@@ -161,6 +167,24 @@ def _check_arguments(resume: str, checkpoint_steps: int | None) -> None:
         raise InputError(f"resume must be one of {', '.join(RESUME)}, not {resume!r}.")
     if checkpoint_steps is not None and checkpoint_steps < 1:
         raise InputError(f"checkpoint_steps must be at least 1 or None, not {checkpoint_steps!r}.")
+
+
+def _check_data(train: Any, recipe: Recipe) -> None:
+    missing = [name for name in _OF_DATA if not hasattr(train, name)]
+    if missing:
+        raise InputError(
+            f"train is a {type(train).__name__} without {', '.join(missing)}. Expected what "
+            "ki.data.training_batches returns, or an object with images, global_batch_size and "
+            "epoch(epoch, first_step, shard=(index, count)) that returns the rest of an epoch's "
+            "batches: so it can go on in the middle of an epoch, which a dataset cannot."
+        )
+    mode = getattr(train, "mode", recipe.augmentation)
+    if mode != recipe.augmentation:
+        raise InputError(
+            f"The training data has the mode {mode!r}, but the recipe {recipe.name!r} has the "
+            f"augmentation {recipe.augmentation!r}. Make the data with mode=recipe.augmentation, "
+            f"or change the recipe: dataclasses.replace(recipe, augmentation={mode!r})."
+        )
 
 
 def _engine(model, losses, plan, cluster, batch_statistics, jit_compile, rematerialize) -> Engine:
@@ -177,11 +201,16 @@ def _engine(model, losses, plan, cluster, batch_statistics, jit_compile, remater
     )
 
 
-def _settings(plan: Plan, seed: int, batch_statistics: str) -> dict[str, Any]:
+def _settings(
+    plan: Plan, train: Any, model: keras.Model, seed: int, batch_statistics: str
+) -> dict[str, Any]:
     """Return what must be alike in all parts of one training; more epochs are allowed."""
-    recipe = {name: value for name, value in as_dict(plan.recipe).items() if name != "epochs"}
-    data = {"images": plan.images, "global_batch_size": plan.global_batch_size}
-    return recipe | data | {"seed": seed, "batch_statistics": batch_statistics}
+    settings = {name: value for name, value in as_dict(plan.recipe).items() if name != "epochs"}
+    settings |= {"images": plan.images, "global_batch_size": plan.global_batch_size}
+    settings |= {f"data.{name}": value for name, value in getattr(train, "facts", {}).items()}
+    settings["input_shape"] = model.inputs[0].shape[1:]
+    settings |= {"seed": seed, "batch_statistics": batch_statistics}
+    return json.loads(json.dumps(settings))  # as they come back from a file
 
 
 def _prepare(run_dir, plan, settings, resume, checkpoints) -> None:

@@ -13,18 +13,51 @@ from keras_inception.training.losses import main_model, outputs_by_head
 
 INPUT_CHECKS = ("images", "labels", "loss")
 _CLASSES_ADVICE = "Build the model with classes=len(dataset.class_names)."
+_PASSES_ZEROS = (
+    keras.layers.Concatenate,
+    keras.layers.Dropout,
+    keras.layers.Identity,
+    keras.layers.MaxPooling2D,
+    keras.layers.AveragePooling2D,
+)
 DEAD_STEPS = 10  # ours: so many steps without one non-zero feature are no accident
 
 
 def features_before_pool(model: keras.Model) -> Any | None:
-    """Return the symbolic input of the last global pooling before the main head, if there is one.
+    """Return the symbolic features that are watched for death, None without a global pooling.
 
-    The papers' networks "die" there: the layer gives nothing but zeros (Szegedy et al. 2016,
-    section 3.3).
+    The papers' networks "die" in the layer before the average pool of the main head: it gives
+    nothing but zeros (Szegedy et al. 2016, section 3.3). Where that layer has no ReLU, as in
+    facenet's last block, it is never zero exactly: then it is the last ReLU before it.
     """
     kinds = keras.layers.GlobalAveragePooling2D | keras.layers.GlobalMaxPooling2D
     pools = [layer for layer in main_model(model).layers if isinstance(layer, kinds)]
-    return pools[-1].input if pools else None
+    if not pools:
+        return None
+    features = pools[-1].input
+    while not _is_rectified(features):
+        inputs = _inputs(features)
+        if not inputs:
+            return pools[-1].input  # no ReLU at all
+        features = inputs[0]  # a residual block's trunk, not what it adds
+    return features
+
+
+def _inputs(tensor: Any) -> list[Any]:
+    """Return the symbolic tensors that an operation made this one of."""
+    operation, node, _ = tensor._keras_history
+    return operation._inbound_nodes[node].input_tensors
+
+
+def _is_rectified(tensor: Any) -> bool:
+    """Whether a symbolic tensor is the output of ReLUs, as it is or joined and pooled."""
+    operation = tensor._keras_history.operation
+    if isinstance(operation, _PASSES_ZEROS):
+        return all(map(_is_rectified, _inputs(tensor)))
+    activations = (keras.activations.relu, keras.activations.relu6)
+    return isinstance(operation, keras.layers.ReLU) or (
+        getattr(operation, "activation", None) in activations
+    )
 
 
 def with_features(model: keras.Model) -> keras.Model:
@@ -94,22 +127,19 @@ def check_labels(labels: np.ndarray, classes: int) -> None:
         )
 
 
-class DeathWatch:
-    """Notices the death of a network: `DEAD_STEPS` steps in a row without a live feature."""
+def raise_if_dead(dead_steps: int, step: int) -> None:
+    """Raise if a network has died.
 
-    def __init__(self) -> None:
-        self._dead_steps = 0
+    Args:
+        dead_steps: the last so many steps had no live feature.
+        step: the last one.
 
-    def check(self, alive: float, step: int) -> None:
-        """Take note of the share of live features of a step.
-
-        Raises:
-            DeadNetworkError: if there was none for too long.
-        """
-        self._dead_steps = self._dead_steps + 1 if alive == 0 else 0
-        if self._dead_steps >= DEAD_STEPS:
-            raise DeadNetworkError(
-                f"Step {step}: the network has died: the last layer before the global pooling "
-                f"gave only zeros for {DEAD_STEPS} steps. Wide residual networks do so; scale "
-                "their residuals by 0.1 to 0.3 (residual_scales; Szegedy et al. 2016, sec. 3.3)."
-            )
+    Raises:
+        DeadNetworkError: if they are `DEAD_STEPS`.
+    """
+    if dead_steps >= DEAD_STEPS:
+        raise DeadNetworkError(
+            f"Step {step}: the network has died: the last layer before the global pooling gave "
+            f"only zeros for {DEAD_STEPS} steps. Wide residual networks do so; scale their "
+            "residuals by 0.1 to 0.3 (residual_scales; Szegedy et al. 2016, sec. 3.3)."
+        )

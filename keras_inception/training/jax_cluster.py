@@ -1,7 +1,7 @@
 """A cluster of JAX devices, by `keras.distribution.DataParallel`."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +9,15 @@ from typing import Any
 import jax
 import keras
 import numpy as np
+from jax._src import distributed  # the store of all processes has no public name
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from keras_inception.training.cluster import Cluster
+from keras_inception.training.lookout import Lookout
+
+_HEARTBEAT_SECONDS = 45  # after which JAX itself ends the others; its default is 100
+_SIGNS_OF_LOSS = ("Gloo", "NCCL", "heartbeat", "coordination service", "distributed service")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -21,13 +26,42 @@ class JaxCluster(Cluster):
 
     Args:
         distribution: over all devices of all processes; None for a single device.
+        others: tells whether the other processes live; None for a single process.
     """
 
     distribution: keras.distribution.DataParallel | None = None
+    others: Lookout | None = None
 
     @classmethod
     def over(cls, devices: Sequence[str] | None) -> "JaxCluster":
-        """Return the cluster over devices such as "gpu:0"; None takes all of all processes."""
+        """Return the cluster over devices such as "gpu:0"; None takes all there are."""
+        return cls._over(devices, None)
+
+    @classmethod
+    def join(cls, workers: Sequence[str], index: int) -> "JaxCluster":
+        """Connect this process with others; return the cluster over all devices of all.
+
+        `keras.distribution.initialize` would wait for a lost process for longer than it may.
+
+        Args:
+            workers: "host:port" of every process; the first one is listened to.
+            index: number of this process.
+
+        Raises:
+            RuntimeError: if JAX was used before, or the others cannot be reached.
+        """
+        jax.distributed.initialize(
+            workers[0],
+            len(workers),
+            index,
+            cluster_detection_method="deactivate",  # Slurm's takes one GPU of each machine only
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+        )
+        store = distributed.global_state.client
+        return cls._over(None, Lookout(store, len(workers), index))
+
+    @classmethod
+    def _over(cls, devices: Sequence[str] | None, others: Lookout | None) -> "JaxCluster":
         devices = list(devices or keras.distribution.list_devices())
         if len(devices) == 1:
             return cls()
@@ -36,28 +70,53 @@ class JaxCluster(Cluster):
             workers=jax.process_count(),
             worker=jax.process_index(),
             distribution=keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False),
+            others=others,
         )
 
     def scope(self) -> AbstractContextManager[Any]:
         """Return the distribution's scope."""
         return self.distribution.scope() if self.distribution else contextlib.nullcontext()
 
+    def lookout(self) -> AbstractContextManager[Any]:
+        """See `Cluster.lookout`."""
+        if self.others is None:
+            return contextlib.nullcontext()
+        return self.others.watching(str(self.worker_lost("It was not heard of for too long.")))
+
     def sum_over_workers(self, values: Any) -> np.ndarray:
         """See `Cluster.sum_over_workers`; JAX computes it in 32 bits."""
         values = np.asarray(values)
         if self.workers == 1:
             return values
-        return np.asarray(multihost_utils.process_allgather(values)).sum(0)
+        with self.watching_workers():
+            return np.asarray(multihost_utils.process_allgather(values)).sum(0)
 
     def broadcast(self, data: bytes) -> bytes:
         """See `Cluster.broadcast`."""
         if self.workers == 1:
             return data
-        size = int(multihost_utils.broadcast_one_to_all(np.int32(len(data))))
-        numbers = np.zeros(size, np.uint8)
-        if self.is_chief:
-            numbers[:] = np.frombuffer(data, np.uint8)
-        return np.asarray(multihost_utils.broadcast_one_to_all(numbers)).tobytes()
+        with self.watching_workers():
+            size = int(multihost_utils.broadcast_one_to_all(np.int32(len(data))))
+            numbers = np.zeros(size, np.uint8)
+            if self.is_chief:
+                numbers[:] = np.frombuffer(data, np.uint8)
+            return np.asarray(multihost_utils.broadcast_one_to_all(numbers)).tobytes()
+
+    @contextlib.contextmanager
+    def watching_workers(self) -> Iterator[None]:
+        """Turn JAX's errors about a lost process into one that says so.
+
+        Raises:
+            WorkerLostError: if the body fails because another process is gone.
+        """
+        try:
+            yield
+        except (ValueError, RuntimeError) as error:  # JAX's own are of either kind
+            text = str(error)
+            if self.workers == 1 or not any(sign in text for sign in _SIGNS_OF_LOSS):
+                raise
+            reason = text.splitlines()[0]
+            raise self.worker_lost(f"JAX says: {reason}") from error
 
     def sharding(self, *axes: str | None) -> NamedSharding | None:
         """Return how an array lies on the devices: "batch" for rows, nothing for copies."""

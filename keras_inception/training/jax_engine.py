@@ -65,17 +65,19 @@ class JaxEngine(Engine):
     def train_step(self, batch: Any, interrupted: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """See `Engine.train_step`."""
         flags = np.full(self.cluster.local_replicas, interrupted, np.float32)
-        values, means, failed = self._step(self._values(), *batch, self._part_of_global(flags))
-        for variables, group in zip(self._variables, values, strict=True):
-            for variable, value in zip(variables, group, strict=True):
-                variable.assign(value)
-        return np.asarray(means), np.asarray(failed)
+        with self.cluster.watching_workers():
+            values, means, failed = self._step(self._values(), *batch, self._part_of_global(flags))
+            for variables, group in zip(self._variables, values, strict=True):
+                for variable, value in zip(variables, group, strict=True):
+                    variable.assign(value)
+            return np.asarray(means), np.asarray(failed)
 
     def validation_totals(self, dataset: Any) -> np.ndarray:
         """See `Engine.validation_totals`; every process reads all batches, the devices share."""
         values, totals = self._values(), np.zeros(4)
         for batch in self.padded_batches(dataset, self.cluster.replicas):
-            totals += np.asarray(self._totals(values, *map(self._known_to_all, batch)))
+            with self.cluster.watching_workers():
+                totals += np.asarray(self._totals(values, *map(self._known_to_all, batch)))
         return totals
 
     def _values(self) -> list[list[jax.Array]]:

@@ -47,7 +47,6 @@ class Loop:
     records: Records
     checkpoint_steps: int | None
     evaluate_raw: bool
-    _death: health.DeathWatch = field(default_factory=health.DeathWatch)
     _saved_at: float = field(default_factory=time.monotonic)
     _exported_at: float = field(default_factory=time.monotonic)
 
@@ -110,7 +109,8 @@ class Loop:
         *values, interrupted = means.tolist()
         self.progress.step += 1
         health.raise_if_failed(failed, self.engine.watched, self.progress.step)
-        self._death.check(values[-1], self.progress.step)
+        self.progress.dead_steps = self.progress.dead_steps + 1 if values[-1] == 0 else 0
+        health.raise_if_dead(self.progress.dead_steps, self.progress.step)
         pairs = zip(self.progress.sums, values, strict=True)
         self.progress.sums = [total + value for total, value in pairs]
         self._callbacks.on_train_batch_end(index, self._means(len(self.progress.rows)))

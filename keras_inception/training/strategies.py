@@ -115,10 +115,9 @@ def _on_jax(name, devices, workers, index) -> Cluster:
         return JaxCluster.over(_checked_devices(devices, keras.distribution.list_devices()))
     workers, index = _place(workers, index)
     try:
-        keras.distribution.initialize(",".join(workers), len(workers), index)
+        return JaxCluster.join(workers, index)
     except RuntimeError as error:
         raise _too_late(error) from error
-    return JaxCluster.over(None)
 
 
 def _too_late(error: RuntimeError) -> InputError:

@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.training.cluster import Cluster
-from keras_inception.training.failures import WorkerLostError
 
 _ABORTED = "Collective ops is aborted"
 _BROADCAST_PART = 1 << 22
@@ -90,11 +89,7 @@ class TensorFlowCluster(Cluster):
             if self.workers == 1 or _ABORTED not in error.message:
                 raise
             reason = error.message[error.message.index(_ABORTED) :].splitlines()[0]
-            raise WorkerLostError(
-                f"Worker {self.worker} of {self.workers} cannot reach another worker, which has "
-                "ended, crashed or lost its network. This worker ends too; start all of them "
-                f"again to go on from the last checkpoint. TensorFlow says: {reason}"
-            ) from error
+            raise self.worker_lost(f"TensorFlow says: {reason}") from error
 
     @functools.cached_property
     def _all_reduce(self):

@@ -97,11 +97,12 @@ class TensorFlowEngine(Engine):
         return cluster.sum_over_workers(totals)
 
     def _train_on_all(self, *values):
-        results = self.cluster.strategy.run(self._step, args=values)
+        with _synchronized(self._synchronized):  # for all replicas, forwards and backwards
+            results = self.cluster.strategy.run(self._step, args=values)
         return [self.cluster.strategy.experimental_local_results(r)[0] for r in results]
 
     def _replica_step(self, images, labels, interrupted):
-        with tf.GradientTape() as tape, _synchronized(self._synchronized):
+        with tf.GradientTape() as tape:
             outputs = self._call(images)
             loss = self.losses.total(labels, outputs["heads"])
             share = (loss + sum(self.model.losses)) / self.cluster.replicas

@@ -7,6 +7,8 @@ from keras_inception.weights.freeze import freeze
 from keras_inception.weights.loading import convert
 from keras_inception.weights.manifest import (
     Checkpoint,
+    CheckpointList,
+    architectures,
     default_weights,
     info,
     list_weights,
@@ -19,7 +21,9 @@ __all__ = [
     "PUBLISHERS",
     "Assignment",
     "Checkpoint",
+    "CheckpointList",
     "DownloadError",
+    "architectures",
     "assign",
     "convert",
     "default_weights",

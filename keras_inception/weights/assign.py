@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_inception.errors import InputError
+from keras_inception.weights.manifest import list_weights
 from keras_inception.weights.mapping import PUBLISHERS, scheme_of
 from keras_inception.weights.mapping.conversion import to_keras
 from keras_inception.weights.mapping.pairing import pair
@@ -211,13 +212,24 @@ def _refusal(
         mend = f"The names are those of publisher {' or '.join(map(repr, others))}."
     else:
         mend = (
-            "Build the model with the architecture, the heads and the width that the file was "
-            "made with, or check the publisher."
+            f"Build the model with the architecture{_needed(model, publisher)}, the heads and the "
+            "width that the file was made with, or check the publisher."
         )
     return InputError(
         f"These weights do not fit {model.name} as a file of publisher {publisher!r}; nothing was "
         f"loaded: {'; '.join(parts)}. {mend}"
     )
+
+
+def _needed(model: keras.Model, publisher: str) -> str:
+    """Return in brackets what the publisher's public checkpoints of a network need, if known."""
+    slug = model.name.replace("_", "")
+    forms = {
+        f"architecture={entry.architecture!r}"
+        for entry in list_weights()
+        if (entry.model.lower(), entry.publisher) == (slug, publisher)
+    }
+    return f" ({' or '.join(sorted(forms))})" if forms else ""
 
 
 def _others(publisher: str, names: Collection[str]) -> list[str]:

@@ -3,13 +3,14 @@
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_inception.errors import InputError, unknown
 from keras_inception.files import atomic_path
@@ -17,7 +18,13 @@ from keras_inception.weights import cache, manifest, storage
 from keras_inception.weights.assign import Assignment, assign, class_count, heads_in
 from keras_inception.weights.mapping import scheme_of
 from keras_inception.weights.mapping.conversion import IMAGENET_CLASSES, classes_fit
-from keras_inception.weights.own_files import OWN_ENDINGS, check_order, is_own
+from keras_inception.weights.own_files import (
+    OWN_ENDINGS,
+    Trunk,
+    architecture_of,
+    check_order,
+    is_own,
+)
 from keras_inception.weights.readers import read_checkpoint
 
 Build = Callable[..., keras.Model]
@@ -107,10 +114,13 @@ class OwnFile:
 
     Attributes:
         path: of the file.
+        architecture: of the network that it was written from, as far as its layers say.
+        tensors: what is in it.
     """
 
     path: Path
-    architecture: None = None
+    architecture: str | None
+    tensors: Mapping[str, np.ndarray] = field(repr=False, compare=False)
 
     def load(self, model: keras.Model, build: Build) -> Assignment:
         """Load the file into a model, by the names of the layers and not by their order.
@@ -123,21 +133,20 @@ class OwnFile:
             What was loaded.
 
         Raises:
-            InputError: if the file's layers stand under other names or in another order, have other
-                shapes, or the file cannot be read.
+            InputError: if the file's layers stand under other names or in another order, or have
+                other shapes.
         """
-        tensors = read_checkpoint(self.path)
         try:
-            self._check_classes(model, tensors)
+            self._check_classes(model)
             check_order(self.path, model)
-            return assign(model, tensors, _OWN)
+            return assign(model, self.tensors, _OWN)
         except InputError as error:
-            hint = "" if _is_ours(tensors) else f" {_HOW_TO_CONVERT}"
+            hint = "" if _is_ours(self.tensors) else f" {_HOW_TO_CONVERT}"
             raise InputError(f"{self.path}: {error}{hint}") from error
 
-    def _check_classes(self, model: keras.Model, tensors: Mapping[str, Any]) -> None:
-        wanted, in_file = _units(model), class_count(tensors, _OWN)
-        if not wanted or not _is_ours(tensors) or _serves(in_file, wanted):
+    def _check_classes(self, model: keras.Model) -> None:
+        wanted, in_file = _units(model), class_count(self.tensors, _OWN)
+        if not wanted or not _is_ours(self.tensors) or _serves(in_file, wanted):
             return
         same = "" if in_file is None else f"Build the model with classes={in_file}. "
         raise InputError(
@@ -153,8 +162,12 @@ def find(
     model: str,
     architecture: str | None,
     width: float = 1.0,
+    trunks: Iterable[tuple[str, Trunk]] = (),
 ) -> NamedWeights | OwnFile | None:
     """Return the source of the weights that a builder was asked for; nothing is downloaded yet.
+
+    What a file was written from, its layers tell. Where they do not (see `architecture_of`), it is
+    loaded into any network that has its tensors.
 
     Args:
         weights: None; "imagenet", the default of the model; an id of the manifest; or the path of
@@ -162,15 +175,17 @@ def find(
         model: name of the builder, for example "InceptionV4".
         architecture: that the builder was asked for, or None.
         width: of the model; public weights have 1.0.
+        trunks: the architectures of the model that a file may have been written from, and their
+            layers.
 
     Returns:
-        The source: its `architecture` is what the weights need, None if they may have any; its
+        The source: its `architecture` is what the weights need, None if that is not known; its
         `load(model, build)` loads them. None for no weights.
 
     Raises:
         InputError: if there are no such weights, near ids suggested; if they belong to another
             network, to another architecture than the one asked for, or to another width; if a
-            path is none of a file of this package.
+            path is none of a file of this package, or the file cannot be read.
         DownloadError: if the weights are not in the cache and the network is forbidden.
     """
     if weights is None:
@@ -185,7 +200,7 @@ def find(
                 "the path of a file of your own."
             )
     elif (entry := manifest.manifest().weights.get(str(weights))) is None:
-        return OwnFile(_own_path(weights, model))
+        return _own_file(_own_path(weights, model), model, architecture, trunks)
     _check_fit(entry, model, architecture, width)
     if storage.offline():
         _check_cache(entry)
@@ -205,11 +220,12 @@ def convert(
     Args:
         source: a file that `read_checkpoint` takes.
         target: a path that ends in `.weights.h5` or `.keras`; replaced in one step, at the end.
-        build: builds the network that the checkpoint belongs to, with random weights, given some
-            of the builders' `classes`, `include_top`, `pooling` and `aux_heads`. Such as
-            `functools.partial(ki.build, "InceptionV4", weights=None)`.
+        build: builds the network that the checkpoint belongs to, in the architecture that it
+            needs, with random weights, given some of the builders' `classes`, `include_top`,
+            `pooling` and `aux_heads`. Such as
+            `functools.partial(ki.build, "InceptionV3", weights=None, architecture="torchvision")`.
         publisher: who made the checkpoint, as for `assign`.
-        aux_heads: convert auxiliary heads too; None: if there are some in the file.
+        aux_heads: convert auxiliary heads too; None: if the file has some and the network too.
 
     Returns:
         What was converted, and what of the file was dropped.
@@ -226,20 +242,29 @@ def convert(
     if not is_own(Path(target)):
         raise InputError(f"{target} should end in {' or '.join(OWN_ENDINGS)}.")
     tensors = read_checkpoint(source)
-    heads = heads_in(tensors, publisher)
-    if "logits" in heads:
-        arguments = {"classes": class_count(tensors, publisher)}
-        has_aux = any(head.startswith("aux") for head in heads)
-        arguments["aux_heads"] = has_aux if aux_heads is None else aux_heads
-    else:
-        pooling = "bottleneck" if "bottleneck" in heads else None
-        arguments = {"include_top": False, "pooling": pooling}
     with _in_float32():
-        model = build(**arguments)
+        model = _built_for(tensors, build, publisher, aux_heads)
     assignment = assign(model, tensors, publisher)
     with atomic_path(target) as path:
         (model.save if path.suffix == ".keras" else model.save_weights)(path)
     return assignment
+
+
+def _built_for(
+    tensors: Mapping[str, Any], build: Build, publisher: str, aux_heads: bool | None
+) -> keras.Model:
+    """Build a network with the classes and the heads of a checkpoint."""
+    heads = heads_in(tensors, publisher)
+    if "logits" not in heads:
+        pooling = "bottleneck" if "bottleneck" in heads else None
+        return build(include_top=False, pooling=pooling)
+    build = partial(build, classes=class_count(tensors, publisher))
+    if aux_heads is not None:
+        return build(aux_heads=aux_heads)
+    if any(head.startswith("aux") for head in heads):
+        with contextlib.suppress(InputError):  # torchvision's GoogLeNet has heads that ours has not
+            return build(aux_heads=True)
+    return build(aux_heads=False)
 
 
 def _is_ours(names: Collection[str]) -> bool:
@@ -297,6 +322,19 @@ def _check_cache(entry: manifest.Checkpoint) -> None:
         if cache.converted_path(entry, CONVERTER_VERSION).is_file():
             return
     cache.fetch_checkpoint(entry)
+
+
+def _own_file(
+    path: Path, model: str, architecture: str | None, trunks: Iterable[tuple[str, Trunk]]
+) -> OwnFile:
+    tensors = read_checkpoint(path)
+    found = architecture_of(path, trunks) if _is_ours(tensors) else None
+    if None not in (architecture, found) and architecture != found:
+        raise InputError(
+            f"{path} was written from {model} with architecture={found!r}, not {architecture!r}. "
+            f"Leave architecture out, or give weights of {architecture!r}."
+        )
+    return OwnFile(path, found, tensors)
 
 
 def _own_path(weights: str | os.PathLike, model: str) -> Path:

@@ -3,10 +3,12 @@
 import dataclasses
 import difflib
 import functools
+import itertools
 import json
 import re
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +19,9 @@ from keras_inception.preprocessing import Preprocessing
 Algorithm = Literal["sha512", "sha384", "sha256", "sha1", "md5", "sha256-prefix"]
 Subject = Literal["file", "archive", "member"]
 Format = Literal["tf_checkpoint", "keras_h5", "safetensors", "torch", "onnx", "caffemodel"]
+
+ALIASES = {"InceptionV1": "GoogLeNet"}
+"""Other names of the models."""
 
 _EXTRAS = {"torch": "torch", "onnx": "onnx"}  # formats that need an extra of this package
 _ENDINGS = {"tf_checkpoint": "ckpt", "keras_h5": "h5", "torch": "pth"}  # others: the format's name
@@ -174,6 +179,35 @@ class Checkpoint:
         return min(known, key=lambda checksum: strength(checksum.algorithm), default=None)
 
 
+class CheckpointList(list[Checkpoint]):
+    """Checkpoints; shown as a table."""
+
+    def __repr__(self) -> str:
+        """Return a line for each, under its model and architecture."""
+        rows = [("", "id", "classes", "top-1 / 5 %"), *map(_row, self)]
+        star, name, classes, score = (max(map(len, column)) for column in zip(*rows, strict=True))
+        header, *lines = (
+            f"{row[0]:{star}}  {row[1]:{name}}  {row[2]:>{classes}}  {row[3]:>{score}}"
+            for row in rows
+        )
+        table = ["Public weights; * is what weights='imagenet' means", header]
+        of_entries = zip(self, lines, strict=True)
+        for (model, form), group in itertools.groupby(
+            of_entries, lambda pair: (pair[0].model, pair[0].architecture)
+        ):
+            table += ["", f"{model}, {form}", *(line for _, line in group)]
+        return "\n".join(table if self else [*table, "none"])
+
+    __str__ = __repr__
+
+
+def _row(entry: Checkpoint) -> Sequence[str]:
+    """Return the star, the id, the classes, and the first published accuracy with a top-1 score."""
+    scores = [accuracy for accuracy in entry.accuracy if accuracy.top1 is not None]
+    score = f"{scores[0].top1} / {scores[0].top5 or '-'}" if scores else "-"
+    return "*" if entry.default else "", entry.id, str(entry.classes or "-"), score
+
+
 @dataclasses.dataclass(frozen=True)
 class Unsupported:
     """A public checkpoint that this package does not load, and why.
@@ -259,19 +293,34 @@ def unknown_weights(name: object) -> InputError:
     )
 
 
-def list_weights(model: str | None = None) -> list[Checkpoint]:
+def list_weights(model: str | None = None) -> CheckpointList:
     """Return the checkpoints that this package loads, in the manifest's order.
 
     Args:
         model: only those of this model, for example "InceptionV3".
 
+    Returns:
+        A list of entries; printed, it is the table of `keras-inception weights list`.
+
     Raises:
         InputError: if there is no such model; names the models.
     """
-    models = manifest().models
-    if model is not None and model not in models:
-        raise unknown("model", model, models)
-    return [entry for entry in manifest().weights.values() if model in (None, entry.model)]
+    name = None if model is None else _canonical(model)
+    return CheckpointList(e for e in manifest().weights.values() if name in (None, e.model))
+
+
+def architectures(model: str, publisher: str) -> tuple[str, ...]:
+    """Return the architectures that a publisher's checkpoints of a model need.
+
+    Args:
+        model: for example "InceptionV3".
+        publisher: as for `assign`, for example "torchvision".
+
+    Raises:
+        InputError: if there is no such model; names the models.
+    """
+    entries = [entry for entry in list_weights(model) if entry.publisher == publisher]
+    return tuple(dict.fromkeys(entry.architecture for entry in entries))
 
 
 def default_weights(model: str) -> Checkpoint | None:
@@ -283,11 +332,16 @@ def default_weights(model: str) -> Checkpoint | None:
     Raises:
         InputError: if there is no such model; names the models.
     """
-    models = manifest().models
-    if model not in models:
-        raise unknown("model", model, models)
-    weights_id = models[model].default
+    weights_id = manifest().models[_canonical(model)].default
     return None if weights_id is None else info(weights_id)
+
+
+def _canonical(model: str) -> str:
+    """Return the name of a model that the manifest has it under."""
+    name, models = ALIASES.get(model, model), manifest().models
+    if name not in models:
+        raise unknown("model", model, [*models, *ALIASES])
+    return name
 
 
 def preprocessing(weights_id: str) -> Preprocessing:

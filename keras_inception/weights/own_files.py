@@ -1,9 +1,10 @@
-"""Files that Keras wrote of this package's networks: by what names, and in what order."""
+"""Files that Keras wrote of this package's networks: of which, by what names, in what order."""
 
 import io
 import re
 import zipfile
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
@@ -13,10 +14,39 @@ from keras_inception.errors import InputError
 
 OWN_ENDINGS = (".weights.h5", ".keras")
 
+Trunk = frozenset[tuple[str, str]]
+"""Class, in lower case without underscores, and name of each layer below the heads."""
+
+_OF_TRUNK = re.compile(r"(conv2d|max_pool|norm|mixed|inception)_\d[a-z]|block\d+_\d")
+
 
 def is_own(path: Path) -> bool:
     """Whether a path ends as the files do that Keras writes of our networks."""
     return path.name.endswith(OWN_ENDINGS)
+
+
+def trunk_of(model: keras.Model) -> Trunk:
+    """Return the layers by which `architecture_of` recognises a network."""
+    return _trunk((type(layer).__name__, layer.name) for layer in model.layers)
+
+
+def architecture_of(path: Path, trunks: Iterable[tuple[str, Trunk]]) -> str | None:
+    """Return the architecture of the network that a file was written from.
+
+    Keras writes class and name of every layer, of those without variables as well; these tell
+    apart what has the same tensors: other paddings, and pools of another kind.
+
+    Args:
+        path: a file that `read_checkpoint` has read.
+        trunks: architectures and their layers; no more of them are asked for than it takes.
+
+    Returns:
+        The first that the file fits but for one layer, which an option may leave out (any two
+        architectures differ in more). None if there is none: in the file of a part of a network,
+        of a changed one, or of a Keras that writes only layers with variables.
+    """
+    stored = _trunk((kind, name) for kind, _, name, _ in _layers(path))
+    return next((known for known, trunk in trunks if len(stored ^ trunk) <= 1), None)
 
 
 def check_order(path: Path, model: keras.Model) -> None:
@@ -33,7 +63,7 @@ def check_order(path: Path, model: keras.Model) -> None:
         InputError: naming the first layer out of order, and the one that stands in its place.
     """
     ours = [layer.name for layer in model.layers if layer.weights]
-    stored = _layers(path)
+    stored = _with_variables(path)
     if sorted(ours) != sorted(name for names in stored.values() for name in names):
         return
     for names in stored.values():
@@ -47,9 +77,23 @@ def check_order(path: Path, model: keras.Model) -> None:
                 )
 
 
-def _layers(path: Path) -> dict[str, list[str]]:
+def _trunk(layers: Iterable[tuple[str, str]]) -> Trunk:
+    return frozenset(
+        (kind.replace("_", "").lower(), name) for kind, name in layers if _OF_TRUNK.match(name)
+    )
+
+
+def _with_variables(path: Path) -> dict[str, list[str]]:
     """Return the names of the layers that hold variables, by class, in Keras's order."""
     found: dict[str, dict[int, str]] = defaultdict(dict)
+    for kind, number, name, variables in _layers(path):
+        if variables:
+            found[kind][number] = name
+    return {kind: [names[n] for n in sorted(names)] for kind, names in found.items()}
+
+
+def _layers(path: Path) -> Iterator[tuple[str, int, str, int]]:
+    """Yield class, number within the class, name and count of variables of every layer."""
     file = path
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
@@ -57,6 +101,6 @@ def _layers(path: Path) -> dict[str, list[str]]:
     with h5py.File(file, "r") as opened:
         for key, group in opened.get("layers", {}).items():
             kind, number = re.fullmatch(r"(.+?)(?:_(\d+))?", key).groups()
-            if "vars" in group and len(group["vars"]):
-                found[kind][int(number or 0)] = group["vars"].attrs.get("name", key)
-    return {kind: [names[n] for n in sorted(names)] for kind, names in found.items()}
+            if "vars" in group:
+                name = group["vars"].attrs.get("name", key)
+                yield kind, int(number or 0), name, len(group["vars"])

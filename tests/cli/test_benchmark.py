@@ -2,38 +2,57 @@
 
 import dataclasses
 import json
+import math
 import multiprocessing
+import os
+import re
 
+import keras
+import numpy as np
 import pytest
 from PIL import Image
 
 import keras_inception as ki
 from keras_inception import inspection
 from keras_inception.errors import InputError
+from keras_inception.facts import facts
 from keras_inception.jobs import benchmark
-from keras_inception.jobs.benchmark.sides import SIDES, Task
+from keras_inception.jobs.benchmark.sides import (
+    FORMS,
+    SIDES,
+    Task,
+    as_if_trained,
+    build,
+    forms,
+    in_openvino,
+)
 from keras_inception.jobs.benchmark.worker import Worker
+from keras_inception.networks import NETWORKS
+from tests import scripts
 
 OURS = "keras_inception, tensorflow, float32"
+render_speed = scripts.load("docs", "render_speed")
 
 
 def measurement(network="InceptionV3", batch_size=16, speed=50.0, **changes):
     facts = {
-        "network": network, "size": 299, "batch_size": batch_size, "library": "keras_inception",
-        "runtime": "openvino", "dtype": "bfloat16", "images_per_second": speed,
+        "network": network, "architecture": "paper", "size": 299, "width": 1.0,
+        "batch_size": batch_size, "library": "keras_inception", "runtime": "openvino",
+        "dtype": "bfloat16", "images_per_second": speed,
         "slowest": speed - 1, "fastest": speed + 2, "p50": 16 / speed, "p99": 20 / speed,
         "memory": 900_000_000, "operations_per_second": speed * 1e10, "share_of_peak": 0.8,
+        "date": "2026-07-01",
     }  # fmt: skip
     return benchmark.Measurement(**facts | changes)
 
 
-def results(*measurements, left_out=None):
+def results(*measurements, left_out=None, quick=False, **changes):
     facts = {
         "cpu": "A processor", "cores": 2, "native_bfloat16": "amx_bf16", "system": "Linux x86_64",
         "python": "3.11", "packages": {"keras": "3.15.1"},
     }  # fmt: skip
     peak = {"float32": 400e9, "bfloat16": 1900e9}
-    return benchmark.Results(facts, peak, measurements, left_out or {})
+    return benchmark.Results(facts | changes, peak, measurements, left_out or {}, quick)
 
 
 STOCK = measurement(
@@ -49,7 +68,9 @@ TORCH = measurement(speed=40.0, library="torchvision", runtime="torch.compile")
 @pytest.mark.slow
 def test_quick_run(run_cli, tmp_path):
     file, chart = tmp_path / "results.json", tmp_path / "chart.png"
-    results(measurement("InceptionV4")).write(file)
+    here = benchmark.machine()
+    older = measurement("InceptionV4", size=75, width=0.1)
+    dataclasses.replace(results(older, quick=True), machine=here).write(file)
     code, output, error = run_cli(
         "benchmark", "InceptionV3", "--quick", "--side", OURS, "--json", file, "--chart", chart
     )
@@ -68,20 +89,177 @@ def test_quick_run(run_cli, tmp_path):
     peak = json.loads(file.read_text())["peak"]
     assert found["share_of_peak"] == pytest.approx(speed * operations / peak["float32"])
     assert peak["bfloat16"] > 1e8
+    assert found["architecture"] == "paper"
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", found["date"])
     assert "keras_inception  tensorflow  float32" in output
     assert "matrix peak" in output and "preparing" in error
     with Image.open(chart) as image:
         assert min(image.size) > 150
 
 
-def test_only_the_measured_networks_and_batches_are_replaced(tmp_path):
-    older = results(STOCK, measurement(batch_size=1), left_out={"a": "why", "b": "old"})
-    newer = results(measurement(speed=60.0), left_out={"b": "new"})
-    merged = older.merged(newer)
-    assert merged.measurements == (measurement(batch_size=1), measurement(speed=60.0))
-    assert merged.left_out == {"a": "why", "b": "new"}
+def test_only_the_tasks_that_were_measured_are_replaced(tmp_path):
+    others = [
+        measurement(batch_size=1),
+        measurement(architecture="torchvision"),
+        measurement(size=75),
+        measurement(width=0.1),
+    ]
+    merged = results(STOCK, *others).merged(results(measurement(speed=60.0)))
+    shares = {each.share_of_peak for each in merged.measurements}
+    assert shares == {5e11 / 1.9e12, 6e11 / 1.9e12}
+    kept = [each.task for each in merged.measurements]
+    assert kept == [each.task for each in (*others, STOCK)]
+    assert merged.measurements[-1].images_per_second == 60.0
     merged.write(tmp_path / "results.json")
     assert benchmark.read(tmp_path / "results.json") == merged
+
+
+def test_the_higher_peak_counts_for_all_that_was_measured():
+    older = results(measurement(batch_size=1))
+    newer = dataclasses.replace(results(STOCK), peak={"float32": 500e9, "bfloat16": 1000e9})
+    merged = older.merged(newer)
+    assert merged.peak == {"float32": 500e9, "bfloat16": 1900e9}
+    assert [each.share_of_peak for each in merged.measurements] == [5e11 / 1.9e12, 0.2]
+
+
+def test_sides_that_run_now_are_no_longer_left_out():
+    stock = "keras.applications, tensorflow, float32"
+    name = "InceptionV3 (paper), 299 px, batches of 16"
+    older = results(
+        measurement(),
+        left_out={
+            stock: "needs it",
+            f"{stock}: {name}": "no memory",
+            f"{stock}: {name.replace('16', '1')}": "no memory",
+            "timm, torch, float32": "needs timm",
+        },
+    )
+    merged = older.merged(results(STOCK, left_out={"b": "new"}))
+    assert merged.left_out == {
+        f"{stock}: {name.replace('16', '1')}": "no memory",
+        "timm, torch, float32": "needs timm",
+        "b": "new",
+    }
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"cpu": "Another"}, "cpu is A processor, but here it is Another.*Write to another file"),
+        ({"cores": 4}, "cores is 2, but here it is 4"),
+        ({"packages": {"keras": "3.16"}}, "keras is 3.15.1, but here it is 3.16"),
+        ({"quick": True}, "results of a full run, beside which those of a quick one say nothing"),
+    ],
+)
+def test_results_of_another_machine_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        results(STOCK).merged(results(measurement(), **changes))
+
+
+def test_another_machine_is_refused_before_anything_is_measured(run_cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "benchmark", lambda *_, **__: pytest.fail("measured"))
+    results(STOCK, quick=True).write(tmp_path / "results.json")
+    code, _, error = run_cli("benchmark", "--quick", "--json", tmp_path / "results.json")
+    assert (code, "The file's results were measured where" in error) == (2, True), error
+
+
+def test_packages_that_only_one_run_had_are_all_named():
+    merged = results(STOCK).merged(results(measurement(), packages={"timm": "1.0"}))
+    assert merged.machine["packages"] == {"keras": "3.15.1", "timm": "1.0"}
+
+
+def test_bounds_that_a_run_can_judge_are_judged():
+    def ours(runtime, dtype, speed, **more):
+        return measurement(speed=speed, runtime=runtime, dtype=dtype, **more)
+
+    sides = [
+        ours("openvino", "bfloat16", 60.0),
+        ours("tensorflow", "bfloat16", 44.0),
+        ours("tensorflow", "float32", 11.0),
+    ]
+    found = benchmark.bounds(results(STOCK, *sides))
+    start = "InceptionV3 (paper), 299 px, batches of 16: keras_inception, "
+    stock = "as fast as keras.applications, tensorflow, float32"
+    assert found == [
+        f"{start}tensorflow, bfloat16 is 4.40 times {stock}; at least 4.5 is the goal: missed.",
+        f"{start}tensorflow, float32 is 1.10 times {stock}; at least 1.05 is the goal: reached.",
+        f"{start}openvino, bfloat16 is 6.00 times {stock}; at least 5.5 is the goal: reached.",
+        f"{start}openvino, bfloat16 reaches 80% of the peak; at least 80% is the goal: reached.",
+    ]
+    without = benchmark.bounds(results(STOCK, *sides, native_bfloat16=None))
+    assert without == found[1:2]
+    torch = [
+        dataclasses.replace(TORCH, architecture="torchvision", network=network, size=size)
+        for network, size in (("InceptionV3", 299), ("GoogLeNet", 224), ("GoogLeNet", 32))
+    ]
+    ours_too = [
+        dataclasses.replace(each, library="keras_inception", images_per_second=38.0)
+        for each in torch
+    ]
+    (first, second) = benchmark.bounds(results(*torch, *ours_too, native_bfloat16=None))
+    assert first.startswith("InceptionV3 (torchvision), 299 px, batches of 16: keras_inception, ")
+    assert first.endswith(
+        "is 0.95 times as fast as torchvision, torch.compile, bfloat16; "
+        "at least 0.97 is the goal: missed."
+    )
+    assert second.startswith("GoogLeNet (torchvision), 224 px")
+    assert benchmark.bounds(results(STOCK, *sides, quick=True)) == []
+    assert found[0] in benchmark.text(results(STOCK, *sides))
+
+
+def test_forms_are_the_papers_and_those_of_the_other_sides():
+    assert forms("InceptionV3", SIDES) == ["paper", "torchvision"]
+    assert forms("InceptionResNetV2", SIDES) == ["paper", "slim"]
+    assert forms("GoogLeNet", SIDES) == ["paper", "torchvision"]
+    assert forms("InceptionV4", SIDES) == forms("BNInception", SIDES) == ["paper"]
+    assert forms("InceptionV3", [side for side in SIDES if side.library == "keras_inception"]) == [
+        "paper"
+    ]
+
+
+@pytest.mark.parametrize(
+    "library, network, form",
+    [(library, network, form) for library, nets in FORMS.items() for network, form in nets.items()],
+)
+def test_other_libraries_compute_what_the_form_of_their_network_computes(library, network, form):
+    """By its multiply-adds, where the library is at hand: Keras's always is."""
+    assert form in NETWORKS[network].architectures
+    if library != "keras.applications":
+        return
+    theirs = getattr(keras.applications, network)(weights=None)
+    assert inspection.multiply_adds(theirs) == facts()[network][form].multiply_adds
+
+
+def test_networks_are_measured_as_training_leaves_them():
+    """No shift is 0, which TensorFlow would leave out of a frozen function."""
+    model = as_if_trained(build(Task("InceptionV3", "paper", 75, 1, 0.1)))
+    shifts = [w for w in model.weights if w.name in ("beta", "bias", "moving_mean")]
+    assert len(shifts) > 100
+    assert all(np.abs(shift.numpy()).min() > 0 for shift in shifts)
+    again = as_if_trained(build(Task("InceptionV3", "paper", 75, 1, 0.1)))
+    np.testing.assert_array_equal(shifts[-1], again.weights[-1])
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "openvino THROUGHPUT"])
+def test_openvino_runs_batches_by_either_hint_in_order(runtime):
+    openvino = pytest.importorskip("openvino")
+    from openvino import opset8 as ops
+
+    asked = []
+
+    def convert(shape):
+        asked.append(shape)
+        images = ops.parameter(shape, np.float32)
+        doubled = ops.multiply(images, np.float32(2))
+        return openvino.Model([doubled], [images])
+
+    side = next(s for s in SIDES if (s.library, s.runtime, s.dtype) == ("timm", runtime, "float32"))
+    run = in_openvino(convert, Task("InceptionV3", "torchvision", 8, 4), side)
+    for seed in range(3):
+        images = np.random.default_rng(seed).uniform(-1, 1, (4, 8, 8, 3)).astype("float32")
+        np.testing.assert_allclose(run(images), 2 * images.transpose(0, 3, 1, 2))
+    parts = 1 if runtime == "openvino" else math.gcd(4, os.cpu_count())
+    assert asked == [(4 // parts, 3, 8, 8)]
 
 
 def test_tables_name_the_fastest_first_and_the_speedup():
@@ -91,20 +269,27 @@ def test_tables_name_the_fastest_first_and_the_speedup():
         for line in benchmark.markdown(found).splitlines()
         if line.startswith("| Inc")
     ]
-    assert [row[2] for row in rows] == ["keras_inception", "torchvision", "keras.applications"] + [
+    assert [row[4] for row in rows] == ["keras_inception", "torchvision", "keras.applications"] + [
         "keras_inception"
     ]
     assert [row[-1] for row in rows] == ["5.00x", "4.00x", "1.00x", "-"]
-    assert rows[0][5:11] == ["50.0", "49.0-52.0", "320.0", "400.0", "900", "80%"]
-    assert rows[3][9] == "-"
-    assert "2 cores of A processor (native bfloat16: amx_bf16)" in benchmark.text(found)
+    assert rows[0][7:13] == ["50.0", "49.0-52.0", "320.0", "400.0", "900", "80%"]
+    assert rows[3][11] == "-"
+    assert rows[0][:4] == ["InceptionV3", "paper", "299", "16"]
+    said = "Measured on 2026-07-01 on 2 cores of A processor (native bfloat16: amx_bf16)"
+    assert said in benchmark.text(found)
+    assert "on 2026-07-01 to 2026-07-03 on" in benchmark.text(
+        results(STOCK, measurement(date="2026-07-03"))
+    )
     assert "matrix peak 400 GFLOP/s float32, 1900 GFLOP/s bfloat16" in benchmark.text(found)
     short = benchmark.summary(found).splitlines()[2:4]
     assert short[0] == (
-        "| InceptionV3 | 299 | 16 | 10.0 | - | - | 50.0 (openvino bfloat16) | 5.00x | 80% "
+        "| InceptionV3 | paper | 299 | 16 | 10.0 | - | - | 50.0 (openvino bfloat16) | 5.00x | 80% "
         "| 40.0 (torchvision, torch.compile, bfloat16) |"
     )
-    assert short[1].startswith("| InceptionV3 | 299 | 1 | - | - | - | 50.0 (openvino bfloat16) | -")
+    assert short[1].startswith(
+        "| InceptionV3 | paper | 299 | 1 | - | - | - | 50.0 (openvino bfloat16) | -"
+    )
 
 
 def test_chart_of_several_networks(tmp_path):
@@ -125,7 +310,7 @@ def test_what_cannot_run_is_said_and_the_rest_measured(monkeypatch, tmp_path):
     ):
         benchmark.benchmark(effort=benchmark.QUICK)
     stock = next(side for side in SIDES if side.library == "keras.applications")
-    worker = Worker(stock, Task("InceptionV3", 20, 1))
+    worker = Worker(stock, Task("InceptionV3", "paper", 20, 1))
     with pytest.raises(InputError, match=r"keras.applications, tensorflow, float32: ValueError"):
         worker.wait()
     with pytest.raises(InputError, match="its process ended with code"):
@@ -134,17 +319,44 @@ def test_what_cannot_run_is_said_and_the_rest_measured(monkeypatch, tmp_path):
     assert multiprocessing.active_children() == []
 
 
-def test_libraries_run_only_the_networks_they_have():
+def test_libraries_run_only_the_networks_and_forms_they_have():
     able = {
-        network: {side.library for side in SIDES if side.runs(Task(network, 299, 1))}
+        (network, form): {side.library for side in SIDES if side.runs(Task(network, form, 299, 1))}
         for network in ki.list_models()
+        for form in forms(network, SIDES)
     }
-    assert able["InceptionResNetV1"] == {"keras_inception"}
-    assert able["GoogLeNet"] == {"keras_inception", "torchvision"}
-    everyone = {"keras_inception", "keras.applications", "torchvision", "timm"}
-    assert able["InceptionV3"] == everyone
-    assert able["InceptionResNetV2"] == everyone - {"torchvision"}
+    ours, stock = "keras_inception", "keras.applications"
+    assert able["InceptionResNetV1", "paper"] == {ours}
+    assert able["GoogLeNet", "paper"] == able["InceptionResNetV2", "paper"] == {ours}
+    assert able["GoogLeNet", "torchvision"] == {ours, "torchvision"}
+    assert able["InceptionV3", "paper"] == {ours, stock}
+    assert able["InceptionV3", "torchvision"] == {ours, "torchvision", "timm"}
+    assert able["InceptionV4", "paper"] == {ours, "timm"}
+    assert able["InceptionResNetV2", "slim"] == {ours, stock, "timm"}
+    narrow = Task("InceptionV3", "paper", 75, 1, 0.1)
+    assert {side.library for side in SIDES if side.runs(narrow)} == {ours}
     assert len({side.name for side in SIDES}) == len(SIDES)
+
+
+def test_rendered_tables_are_fresh():
+    for path, content in render_speed.render().items():
+        fresh = path.read_text(encoding="utf-8") == content
+        assert fresh, f"{path.name}: run `python docs/render_speed.py`"
+    assert "<!-- speed: " in render_speed.SPEED.read_text(encoding="utf-8")
+
+
+def test_rendered_tables_are_those_of_the_record(tmp_path):
+    record = tmp_path / "results.json"
+    assert render_speed.short(record) == render_speed.full(record) == render_speed.NOT_YET
+    results(STOCK, measurement(), left_out={"timm, torch, float32": "needs timm"}).write(record)
+    assert render_speed.short(record) == benchmark.summary(benchmark.read(record))
+    for part in (
+        render_speed.short(record),
+        benchmark.markdown(benchmark.read(record)),
+        "- InceptionV3 (paper), 299 px, batches of 16: keras_inception, openvino, bfloat16 is 5.00",
+        "- timm, torch, float32: needs timm",
+    ):
+        assert part in render_speed.full(record)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +364,7 @@ def test_libraries_run_only_the_networks_they_have():
     [
         (["InceptionV5"], "Unknown model: 'InceptionV5'. Did you mean InceptionV"),
         (["--side", "tensorflw"], "Unknown side: 'tensorflw'"),
+        (["--architecture", "slin"], "Unknown architecture of InceptionV3: 'slin'"),
         (["--json", "not.json"], "not.json holds no benchmark's results"),
     ],
 )

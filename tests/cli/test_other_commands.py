@@ -8,10 +8,12 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 import keras_inception as ki
 from keras_inception import __version__, jobs
 from tests.cli.conftest import write_images
+from tests.weights.golden_files import golden
 
 
 def test_version(run_cli):
@@ -163,7 +165,10 @@ def test_weights_list(run_cli):
     assert code == 0
     starred = [line.split()[1] for line in output.splitlines() if line.split()[:1] == ["*"]]
     assert starred == ["timm.inception_v4.tf_in1k"]
-    assert "GoogLeNet" not in output
+    assert "GoogLeNet" not in output and str(ki.list_weights("InceptionV4")) in output
+    assert (
+        run_cli("weights", "list", "InceptionV1")[1] == run_cli("weights", "list", "GoogLeNet")[1]
+    )
     code, output, _ = run_cli("weights", "info", "timm.inception_v4.tf_in1k")
     assert (code, json.loads(output)["model"]) == (0, "InceptionV4")
 
@@ -176,6 +181,69 @@ def test_weights_of_unknown_id(run_cli, monkeypatch, tmp_path):
     assert (code, "The cache is empty" in output) == (0, True)
     code, _, error = run_cli("weights", "verify", "keras.inception_v3")
     assert (code, "is in the cache" in error) == (2, True)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Return a function that writes the checkpoint of a golden file."""
+
+    def write(file):
+        case, path = golden(file), tmp_path / f"{file}.safetensors"
+        save_file(case.tensors(), path)
+        return case, path
+
+    return write
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["torchvision_inception_v3", "torchvision_googlenet"])
+@pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+def test_converted_checkpoints_compute_what_the_original_did(
+    run_cli, checkpoint, tmp_path, file, ending
+):
+    """Without a word of the architecture, neither to the command nor to the builder."""
+    case, source = checkpoint(file)
+    target, logits = tmp_path / f"converted{ending}", np.asarray(case.content["logits"])
+    code, output, _ = run_cli(
+        "weights", "convert", source, target, "--model", case.model, "--publisher", "torchvision"
+    )
+    assert code == 0
+    assert f"{target} written: {case.model} (torchvision)." in output
+    assert ("dropped aux1." in output) == (case.model == "GoogLeNet")
+    model = ki.build(case.model, weights=target, classes=len(logits), classifier_activation=None)
+    answer = np.ravel(model(case.image()))
+    assert np.abs(answer - logits).max() <= 1e-3 * logits.std()
+
+
+@pytest.mark.parametrize(
+    "model, publisher, more, words",
+    [
+        ("InceptionResNetV2", "keras", ["--architecture", "paper"],
+         "publisher 'keras' for InceptionResNetV2 need --architecture slim, not 'paper'."),
+        ("InceptionV3", "caffe", [],
+         "Which architecture of InceptionV3 checkpoints of publisher 'caffe' need is not known; "
+         "give --architecture with one of paper, torchvision, fid."),
+        ("InceptionV3", "kears", [], "Unknown publisher: 'kears'. Did you mean keras"),
+        ("InceptionV33", "keras", [], "Unknown model: 'InceptionV33'. Did you mean InceptionV3"),
+    ],
+)  # fmt: skip
+def test_weights_convert_names_the_architecture(run_cli, tmp_path, model, publisher, more, words):
+    arguments = [tmp_path / "in.h5", tmp_path / "out.weights.h5", "--model", model]
+    code, _, error = run_cli("weights", "convert", *arguments, "--publisher", publisher, *more)
+    assert (code, words in error) == (2, True), error
+
+
+@pytest.mark.filterwarnings("ignore:No checksum of")
+def test_weights_verify_tells_damaged_files(run_cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_INCEPTION_HOME", str(tmp_path))
+    entry = ki.weights.info("timm.inception_v4.tf_in1k")
+    (tmp_path / entry.file_name).write_bytes(b"cut off")
+    code, output, error = run_cli("weights", "verify")
+    assert code == 2
+    assert output.startswith("damaged") and entry.file_name in output
+    assert "There are damaged files; remove them and download them again." in error
+    (tmp_path / entry.file_name).unlink()
+    assert run_cli("weights", "verify")[0] == 0
 
 
 def test_weights_convert_refuses_foreign_files(run_cli, tmp_path):

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -187,6 +188,25 @@ def test_wrong_arguments(split):
         source.dataset(0)
     with error("batch_size must be at least 1, but got 0"):
         data.evaluation_batches(split, preprocessing=SMALL, batch_size=0)
+
+
+def test_facts_tell_what_decides_the_images(split):
+    facts = batches(split).facts
+    assert json.loads(json.dumps(facts)) is not None and facts == batches(split).facts
+    changes = [
+        {"mode": "light", "flip": True},
+        {"seed": 1},
+        {"flip": False},
+        {"area_range": (0.5, 1.0)},
+        {"aspect_range": (1.0, 1.0)},
+        {"preprocessing": Preprocessing(size=(10, 13), resize="squash", crop_fraction=1.0)},
+    ]
+    for change in changes:
+        other = batches(split, **change).facts
+        differing = {name for name in facts if facts[name] != other[name]}
+        assert differing == set(change) - ({"flip"} if "mode" in change else set())
+    other = batches(split.select(np.arange(23)[::-1])).facts
+    assert {name for name in facts if facts[name] != other[name]} == {"split"}
 
 
 def test_evaluation_has_every_image_once_in_order(split):

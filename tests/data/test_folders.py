@@ -185,6 +185,16 @@ def test_different_classes_in_the_parts(tmp_path):
         data.load(tmp_path)
 
 
+def test_misnamed_validation(tmp_path):
+    """Without a word, images of train would become the validation images."""
+    for part in ("train", "valid", "notes"):
+        fill(tmp_path / part, {"x": 9, "y": 9} if part == "notes" else {"a": 9, "b": 9})
+    with pytest.raises(InputError, match="no folder named validation or val, but valid with class"):
+        data.load(tmp_path)
+    (tmp_path / "valid").rename(tmp_path / "val")
+    assert len(data.load(tmp_path).validation) == 18
+
+
 def test_validation_twice(tmp_path):
     for part in ("train", "val", "validation"):
         fill(tmp_path / part, {"a": 1, "b": 1})

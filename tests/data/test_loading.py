@@ -12,6 +12,10 @@ def test_arguments_that_do_not_fit_are_refused(tmp_path):
         data.load(tmp_path, seed=-1)
     with pytest.raises(InputError, match="skip_broken=True needs check=True"):
         data.load(tmp_path, skip_broken=True, check=False)
+    for name in ("digits", "mnist"):
+        with pytest.raises(InputError, match=f"skip_broken=True .* which {name} is not: its"):
+            data.load(name, skip_broken=True)
+    assert len(data.load("digits", check=False).train) == 1259  # there is nothing to check
     for name in ("digits", tmp_path):
         with pytest.raises(InputError, match="label_offset=1 is for TFRecord files, which .* is"):
             data.load(name, label_offset=1)

@@ -11,12 +11,14 @@ from tests.data.pictures import encoded, labels_of, names_of, picture
 Feature = tf.train.Feature
 
 
-def example(image: bytes, label: int) -> bytes:
+def example(image: bytes, label: int, name: str | None = None) -> bytes:
     feature = {
         "image/encoded": Feature(bytes_list=tf.train.BytesList(value=[image])),
         "image/class/label": Feature(int64_list=tf.train.Int64List(value=[label])),
         "image/format": Feature(bytes_list=tf.train.BytesList(value=[b"jpeg"])),
     }
+    if name is not None:
+        feature["image/filename"] = Feature(bytes_list=tf.train.BytesList(value=[name.encode()]))
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
@@ -64,6 +66,26 @@ def test_splits_labels_and_pixels(tmp_path):
     ]  # fmt: skip
     images = [e["image"] for e in dataset.train.examples().as_numpy_iterator()]
     assert images == [encoded(picture(9, 11, i)) for i in range(5)]
+
+
+def test_images_are_called_by_their_files(tmp_path):
+    """Where the record says so; else by the record. Training does not look for a name."""
+    image = encoded(picture(9, 11))
+    names = ["ILSVRC2012_val_00000001.JPEG", None, ""]
+    write(tmp_path / "train-0.tfrecord", [example(image, i, name) for i, name in enumerate(names)])
+    number = Feature(int64_list=tf.train.Int64List(value=[7]))
+    odd = tf.train.Example.FromString(example(image, 0))
+    odd.features.feature["image/filename"].CopyFrom(number)
+    write(tmp_path / "val-0.tfrecord", [odd.SerializeToString()])
+    dataset = data.load(tmp_path)
+    assert names_of(dataset.train) == [
+        "ILSVRC2012_val_00000001.JPEG", "train-0.tfrecord, record 1", "train-0.tfrecord, record 2",
+    ]  # fmt: skip
+    read = dataset.validation.reader()
+    without = tf.data.Dataset.range(1).map(lambda position: read(position)["label"])
+    assert list(without.as_numpy_iterator()) == [0]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image/filename"):
+        names_of(dataset.validation)
 
 
 def test_class_names(tmp_path):
@@ -115,7 +137,19 @@ def test_broken_images(tmp_path):
     dataset = data.load(tmp_path, skip_broken=True)
     assert dataset.skipped == ("train-0.tfrecord, record 1",)
     assert labels_of(dataset.train) == [0, 2]
-    assert len(data.load(tmp_path, check=False).train) == 3
+    unchecked = data.load(tmp_path, check=False).train
+    assert len(unchecked) == 3
+    with pytest.raises(InputError, match="image train-0.tfrecord, record 1 cannot be read: .*JPEG"):
+        unchecked.raise_if_unreadable()
+    unchecked.raise_if_unreadable([0, 2])
+
+
+def test_a_record_whose_label_is_no_class_is_named(tmp_path):
+    fill(tmp_path, {"train": [0, 1, 2], "validation": [0]})
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    train = data.load(tmp_path, check=False).train
+    with pytest.raises(InputError, match="image at position 2 .*train-00001-of-00002, record 1"):
+        train.raise_if_unreadable([0, 2])
 
 
 def test_wrong_files(tmp_path):

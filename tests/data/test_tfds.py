@@ -1,11 +1,13 @@
 import importlib
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_inception import InputError, MissingExtra, data
+from keras_inception.evaluation import evaluate
 from tests.data.pictures import labels_of, names_of, picture
 
 
@@ -63,6 +65,37 @@ class TinyWithoutLabels(_Tiny):
         return tfds.core.DatasetInfo(builder=self, features=features)
 
 
+class TinyWithNames(_Tiny):
+    """Named like ImageNet, in a feature called like ImageNet's."""
+
+    SPLITS = {"train": 3, "validation": 3}
+    NAME_KEY, NAME = "file_name", tfds.features.Text()
+
+    def _info(self):
+        info = super()._info()
+        features = tfds.features.FeaturesDict({**info.features, self.NAME_KEY: self.NAME})
+        return tfds.core.DatasetInfo(
+            builder=self, features=features, supervised_keys=("image", "label")
+        )
+
+    def _generate_examples(self, split, count):
+        for i, one in super()._generate_examples(split, count):
+            short = {"train": "train", "validation": "val"}[split]
+            yield i, {**one, self.NAME_KEY: f"ILSVRC2012_{short}_{i + 1:08d}.JPEG"}
+
+
+class TinyWithOtherNames(TinyWithNames):
+    NAME_KEY = "image/filename"
+
+
+class TinyWithNamesOfAnotherKind(TinyWithNames):
+    NAME = tfds.features.ClassLabel(names=[f"ILSVRC2012_train_{i:08d}.JPEG" for i in range(1, 4)])
+    SPLITS = {"train": 3}
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples("train", 3)}
+
+
 class TinyOffline(_Tiny):
     def _split_generators(self, dl_manager):
         raise ConnectionError("the host cannot be resolved\nmore lines")
@@ -72,7 +105,8 @@ class TinyOffline(_Tiny):
 def _registered(monkeypatch):
     """TFDS knows the builders above, and nothing else of this project does."""
     original = tfds.builder
-    builders = {f"tiny_{b.__name__[4:].lower()}": b for b in _Tiny.__subclasses__()}
+    classes = [*_Tiny.__subclasses__(), *TinyWithNames.__subclasses__()]
+    builders = {f"tiny_{b.__name__[4:].lower()}": b for b in classes}
 
     def builder(name, **options):
         return builders[name](**options) if name in builders else original(name, **options)
@@ -110,6 +144,28 @@ def test_secret_labels_are_no_test_part(tmp_path):
     assert labels_of(dataset.test) == [0, 1, 2, 0, 1]
 
 
+@pytest.mark.parametrize("name", ["tiny_withnames", "tiny_withothernames"])
+def test_images_are_called_by_their_files(tmp_path, name):
+    dataset = data.load(name, data_dir=tmp_path)
+    expected = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in (1, 2, 3)]
+    assert sorted(names_of(dataset.validation)) == expected
+
+
+def test_a_feature_that_is_no_text_is_no_name(tmp_path):
+    dataset = data.load("tiny_withnamesofanotherkind", data_dir=tmp_path)
+    assert all(", record " in name for name in names_of(dataset.train))
+
+
+def test_the_blacklist_of_imagenet_excludes_images_of_tfds(tmp_path):
+    validation = data.load("tiny_withnames", data_dir=tmp_path).validation
+    inputs = keras.Input((8, 8, 3))
+    network = keras.Model(inputs, keras.layers.Dense(3, "softmax")(keras.layers.Flatten()(inputs)))
+    (tmp_path / "blacklist.txt").write_text("2\n49999\n")
+    report = evaluate(network, validation, exclude=tmp_path / "blacklist.txt")
+    assert (report.images, report.excluded, report.exclusions_listed) == (2, 1, 2)
+    assert report.confusion.sum(axis=1).tolist() == [1, 0, 1]
+
+
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
 def test_prepared_folder_of_either_format(tmp_path, file_format):
     builder = TinyWithTest(data_dir=tmp_path, file_format=file_format)
@@ -117,6 +173,8 @@ def test_prepared_folder_of_either_format(tmp_path, file_format):
     dataset = data.load(builder.data_dir)
     assert dataset.name == "tiny_with_test/1.0.0"
     assert labels_of(dataset.test) == [0, 1, 2, 0, 1, 2, 0]
+    with pytest.raises(InputError, match=r"skip_broken=True .* is for folders of images and"):
+        data.load(builder.data_dir, skip_broken=True)
     heights = [
         len(data.decode_image(tf.constant(e["image"])))
         for e in dataset.test.examples().as_numpy_iterator()

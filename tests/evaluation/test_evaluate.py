@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_inception import data
 from keras_inception.errors import InputError
 from keras_inception.evaluation import crops as cut
 from keras_inception.evaluation import evaluate, predict
 from keras_inception.preprocessing import Preprocessing
+from tests.data.pictures import encoded, picture
 
 PAPERS = Preprocessing(size=(16, 16))
 CAFFE = Preprocessing(size=(16, 16), mean=(123.0, 117.0, 104.0), std=(1.0, 1.0, 1.0))
@@ -149,6 +151,20 @@ def test_excluded_images_are_not_counted(network, images):
     assert report.confusion.sum(axis=1).tolist() == [1, 0, 1, 1, 0, 1, 0]
 
 
+def test_a_list_that_names_no_image_is_refused_before_anything_is_run(network, images, dataset):
+    split = Split([png(image) for image in images(2)], [0, 1], ["train-0, record 0", "b"])
+    model = network()
+    model.call = None
+    with pytest.raises(
+        InputError,
+        match=r"None of the 2 images that exclude lists, such as 7 \(ILSVRC2012_val_00000007\), is "
+        "in the dataset, whose images are called like 'train-0, record 0'. List the images as",
+    ):
+        evaluate(model, split, exclude=[7, 8])
+    with pytest.raises(InputError, match="None of the 1 images .* such as 'c', is .* like '1'"):
+        evaluate(model, dataset(images(2), [0, 1]), exclude=["c"])
+
+
 def test_images_without_names_are_excluded_by_position(network, images, dataset):
     report = evaluate(network(), dataset(images(4), [0, 1, 2, 3]), exclude=[1])
     assert report.confusion.sum(axis=1).tolist() == [0, 1, 1, 1, 0, 0, 0]
@@ -281,6 +297,36 @@ def test_an_image_that_cannot_be_read_is_named(network, images):
             evaluate(network(), split, crops, batch_size=2)
 
 
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "BMP", "GIF", "WEBP"])
+def test_a_broken_file_of_any_format_is_named(tmp_path, network, file_format):
+    """Pillow and TensorFlow share the reading of the formats; neither knows the name."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            (tmp_path / name / f"{i}.jpg").write_bytes(encoded(picture(20, 30, i), file_format))
+    split = data.load(tmp_path, check=False).train
+    split.raise_if_unreadable()
+    broken = next(iter(split.examples()))["name"].numpy().decode()
+    (tmp_path / broken).write_bytes(encoded(picture(20, 30), file_format)[:60])
+    for fails in (lambda: evaluate(network(), split), split.raise_if_unreadable):
+        with pytest.raises(InputError, match=f"The image {broken} cannot be read: ") as caught:
+            fails()
+        assert "{{" not in str(caught.value) and "[Op:" not in str(caught.value)
+    (tmp_path / broken).unlink()
+    with pytest.raises(InputError, match=f"at position 0 cannot be read: .*{broken}; No such file"):
+        split.raise_if_unreadable()
+
+
+@pytest.mark.parametrize("image", [np.full((8, 8, 3), 0.5), [[[255, 0, 0]]]])
+def test_images_to_predict_are_bytes(network, image):
+    """TensorFlow would round 0..1 down to black."""
+    good = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(InputError, match="The image 2 is (float|int)64 .*; expected uint8"):
+        predict(network(), [good, image])
+    with pytest.raises(InputError, match=r"The image 1 is uint8 .8, 3.; expected uint8 .height"):
+        predict(network(), iter([good[0]]))
+
+
 def test_an_image_with_other_channels_is_named(network):
     four = [np.zeros((8, 8, 4), np.uint8)]
     with pytest.raises(InputError, match="The image 1 cannot be read: .*"):
@@ -312,13 +358,13 @@ def test_datasets_of_other_kinds_are_refused(network, dataset, message):
 
 
 def test_outputs_that_are_no_classes_are_refused(network, images, dataset):
-    data = dataset(images(2), [0, 1])
+    two = dataset(images(2), [0, 1])
     with pytest.raises(InputError, match="net has the outputs a, b; .* must be called predictions"):
-        evaluate(network(name="net", wrap=lambda x: {"a": x, "b": x}), data)
+        evaluate(network(name="net", wrap=lambda x: {"a": x, "b": x}), two)
     with pytest.raises(InputError, match="net must give one tensor .* got list"):
-        evaluate(network(name="net", wrap=lambda x: [x, x]), data)
+        evaluate(network(name="net", wrap=lambda x: [x, x]), two)
     with pytest.raises(InputError, match=r"net must give one tensor .* got \(2, 7, 1\)"):
-        evaluate(network(name="net", wrap=keras.layers.Reshape((7, 1))), data, batch_size=2)
+        evaluate(network(name="net", wrap=keras.layers.Reshape((7, 1))), two, batch_size=2)
 
 
 def test_outputs_that_are_not_finite_are_refused(network, images, dataset):

@@ -52,6 +52,13 @@ def test_other_entries_are_refused(entry):
         exclusions([entry])
 
 
+def test_file_without_entries_is_refused(tmp_path):
+    path = tmp_path / "blacklist.txt"
+    path.write_text("# nothing yet\n\n")
+    with pytest.raises(InputError, match="exclude, .*blacklist.txt, is empty; expected a name or"):
+        exclusions(path)
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match="cannot be read: .*no-such-list.txt"):
         exclusions(tmp_path / "no-such-list.txt")

@@ -182,6 +182,19 @@ def test_free_image_size(form, tmp_path):
             assert relative_difference(runtime.run(images)["predictions"], expected) < 1e-4
 
 
+@every_format
+def test_adapted_normalisations_are_constants_of_the_file(form, tmp_path):
+    norm = keras.layers.Normalization()
+    images = keras.Input((32, 32, 3))
+    model = keras.Model(images, tiny(activation=None)(norm(images)), name="normalised")
+    norm.adapt(values(4, 32, 32, 3) * 3 + 1)
+    path = tmp_path / PATHS[form]
+    assert export(model, path, format=form).difference < 1e-4
+    x = values(2, 32, 32, 3, seed=1)
+    (found,) = run(path, x).values()
+    assert relative_difference(found, model(x, training=False)) < 1e-4
+
+
 @pytest.mark.parametrize("form", ["onnx", "litert"])
 def test_other_channels(form, tmp_path):
     model = tiny(channels=1, activation=None)
@@ -319,21 +332,29 @@ def test_saved_model_works_without_this_package(tmp_path):
             model = tf.saved_model.load("sm")
             outputs = model.signatures["serving_default"](images=tf.constant(np.load("images.npy")))
             np.save("outputs.npy", outputs["predictions"].numpy())
-            sys.argv = ["saved_model_cli", "show", "--dir", "sm", "--all"]
+            sys.argv[0] = "saved_model_cli"
             saved_model_cli.main()
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "2"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code), *arguments, "--dir", "sm"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "2"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    shown = run("show", "--all")
+    signature = ("--tag_set", "serve", "--signature_def", "serving_default")
+    run("run", *signature, "--inputs", "images=images.npy", "--outdir", ".")
     expected = model(images, training=False)
-    assert relative_difference(np.load(tmp_path / "outputs.npy"), expected) < 1e-4
+    for name in ("outputs.npy", "predictions.npy"):  # the latter is saved_model_cli's
+        assert relative_difference(np.load(tmp_path / name), expected) < 1e-4
     for wanted in ("serving_default", "features", "(-1, 32, 32, 3)", "(-1, 10)"):
-        assert wanted in done.stdout
+        assert wanted in shown
 
 
 def test_onnx_is_plain(tmp_path):

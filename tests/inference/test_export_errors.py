@@ -13,6 +13,7 @@ import pytest
 import keras_inception as ki
 from keras_inception.errors import InputError, MissingExtra
 from keras_inception.inference.export import FORMATS, ExportError, export, job, read_metadata
+from keras_inception.inference.export.network import Network
 from tests.inference.exports import PATHS, PREPROCESSING, pixels, tiny
 
 every_format = pytest.mark.parametrize("form", FORMATS)
@@ -127,6 +128,43 @@ def test_a_wrong_file_fails(model, tmp_path, monkeypatch):
     with pytest.raises(ExportError, match=r"the bound is 0\.0001\. Nothing was written"):
         export(model, tmp_path / "model.tflite", format="litert")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("function", ["feature_function", "encoded_function"])
+def test_a_wrong_signature_fails(model, function, tmp_path, monkeypatch):
+    """The check runs every signature of a SavedModel, not the default alone."""
+    import tensorflow as tf
+
+    right = getattr(Network, function)
+
+    def wrong(network):
+        inner = right(network)
+        return tf.function(
+            lambda given: {name: 1.01 * value for name, value in inner(given).items()},
+            inner.input_signature,
+        )
+
+    monkeypatch.setattr(Network, function, wrong)
+    name = {"feature_function": "features", "encoded_function": "encoded"}[function]
+    said = f"differs from the model by 0.0.* in TensorFlow, signature '{name}'; the bound is 0.0001"
+    with pytest.raises(ExportError, match=said):
+        export(model, tmp_path / "out", preprocessing=PREPROCESSING)
+    assert not list(tmp_path.iterdir())
+
+
+def test_int8_that_takes_images_for_others_fails(tmp_path, monkeypatch):
+    """Outputs can be near the model's on the mean while other classes come first."""
+    images = np.random.default_rng(0).uniform(-1, 1, (64, 32, 32, 3)).astype("float32")
+    undecided = tiny()  # its ten classes are about equally likely
+    head = undecided.get_layer("predictions")
+    head.kernel.assign(head.kernel * 1e-3)
+    head.bias.assign(head.bias * 0)
+    request = {"format": "litert", "precision": "int8", "calibration": images}
+    said = r"gives \d+% of 64 calibration images the first class .* in litert; expected 90%"
+    with pytest.raises(ExportError, match=said):
+        export(undecided, tmp_path / "a.tflite", **request)
+    assert not list(tmp_path.iterdir())
+    export(undecided, tmp_path / "a.tflite", tolerance=0.25, **request)
 
 
 def test_outputs_that_are_no_numbers_fail(tmp_path):

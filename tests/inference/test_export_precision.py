@@ -8,6 +8,7 @@ import pytest
 
 import keras_inception as ki
 from keras_inception.inference.export import BOUNDS, FORMATS, export
+from keras_inception.inference.folding import fold_batch_norm
 from keras_inception.inference.runtimes import open_runtime
 from keras_inception.preprocessing import Preprocessing
 from tests.inference.exports import PATHS, pixels, tiny
@@ -92,6 +93,15 @@ def test_digits_are_found(digits, form, precision, tmp_path):
     assert digits.accuracy > 0.95
     accuracy, _ = exported_accuracy(digits, form, precision, tmp_path)
     assert abs(accuracy - digits.accuracy) <= POINTS
+
+
+def test_16_bit_folding_leaves_images_their_first_class(digits):
+    folded = fold_batch_norm(digits.model, "bfloat16")
+    given = np.asarray(folded(digits.images), "float32")
+    exact = digits.model.predict(digits.images, verbose=0)
+    assert np.abs(given - exact).max() > 1e-4  # so it was rounded
+    assert (given.argmax(1) == exact.argmax(1)).mean() >= 0.99
+    assert abs(digits.score(given) - digits.accuracy) <= POINTS
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,7 @@ def test_every_linear_layer_folds(linear, use_bias, center, scale, norm):
     assert relative_difference(folded(x), model(x, training=False)) < 1e-5
 
 
-def test_channels_first(channels_first):
+def test_channels_first(channels_first_kernels):
     inputs = keras.Input((3, 8, 8))
     x = layers.Conv2D(4, 3, use_bias=False)(inputs)
     x = layers.ReLU(name="relu")(ki.layers.BatchNormalization(1)(x))
@@ -323,6 +323,26 @@ def test_a_refreshed_model_is_a_folded_anew_one():
         anew = fold_batch_norm(model, dtype)
         for a, b in zip(given.weights, anew.weights, strict=True):
             np.testing.assert_array_equal(np.float32(a), np.float32(b))
+
+
+def test_adapted_normalisations_are_copied_and_refreshed():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 255, (2, 8, 8, 3)).astype("float32")
+    norm = layers.Normalization(name="adapted")
+    inputs = keras.Input((8, 8, 3))
+    y = layers.BatchNormalization()(layers.Conv2D(4, 3)(norm(inputs)))
+    model = lively(keras.Model(inputs, y))
+    norm.adapt(rng.normal(120, 60, (16, 8, 8, 3)))
+    folded = fold_batch_norm(model)
+    before = model(x, training=False)
+    assert relative_difference(folded(x), before) < 1e-5
+    norm.adapt(rng.normal(30, 20, (16, 8, 8, 3)))
+    after = model(x, training=False)
+    assert relative_difference(after, before) > 0.1
+    refresh_folded(folded, model)
+    assert relative_difference(folded(x), after) < 1e-5
+    half = fold_batch_norm(model, "bfloat16")(x)
+    assert relative_difference(half, after) < BFLOAT16_BOUND
 
 
 def test_refresh_refuses_another_network_and_writes_nothing():

@@ -6,7 +6,13 @@ import pytest
 import keras_inception as ki
 from keras_inception.errors import InputError, MissingExtra
 from keras_inception.inference.export import export
-from keras_inception.inference.runtimes import is_exported, open_runtime, runtime_of
+from keras_inception.inference.precision import native_bfloat16
+from keras_inception.inference.runtimes import (
+    is_exported,
+    open_runtime,
+    openvino,
+    runtime_of,
+)
 from tests.inference.small import images, lively
 
 PATHS = {
@@ -62,14 +68,29 @@ def test_images_that_do_not_fit_are_refused(exported, name):
 def test_openvino_computes_in_the_dtype_and_batch_asked_for(network, exported):
     x = images(2, 32)
     path = exported / "openvino" / "model.xml"
-    with open_runtime(path, dtype="bfloat16", batch_size=2, threads=1) as runtime:
-        assert (runtime.dtype, runtime.input_shape) == ("bfloat16", (2, 32, 32, 3))
+    native = native_bfloat16() in ("amx_bf16", "avx512_bf16")
+    dtype = "bfloat16" if native else "float32"
+    with open_runtime(path, dtype=dtype, batch_size=2, threads=1) as runtime:
+        assert (runtime.dtype, runtime.input_shape) == (dtype, (2, 32, 32, 3))
         outputs = runtime.run(x)["predictions"]
         with pytest.raises(InputError, match=r"\(2, 32, 32, 3\)"):
             runtime.run(x[:1])
     np.testing.assert_allclose(outputs, network(x), atol=0.02)
     with open_runtime(path) as runtime:
         assert runtime.dtype == "float32"
+
+
+def test_openvino_that_computes_in_another_dtype_than_asked_is_refused(exported, monkeypatch):
+    """It says nothing of it by itself."""
+    said = "asked to compute in bfloat16, but computes in float32 on this CPU.*Use dtype=.float32"
+    if native_bfloat16() is None:
+        with pytest.raises(InputError, match=said):
+            open_runtime(exported / "openvino", dtype="bfloat16")
+    monkeypatch.setitem(openvino._PRECISIONS, "bfloat16", "f32")
+    with open_runtime(exported / "openvino", dtype="bfloat16") as runtime:
+        monkeypatch.undo()
+        with pytest.raises(InputError, match=said):
+            openvino._check_precision(runtime.compiled, "bfloat16")
 
 
 @pytest.mark.parametrize("name", ["tensorflow", "onnxruntime", "litert"])

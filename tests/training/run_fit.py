@@ -34,6 +34,7 @@ def train(options, strategy="none"):
     import numpy as np
 
     from keras_inception import training
+    from keras_inception.training.averaging import batch_norm_layers
     from tests.training import small
 
     found = {}
@@ -50,6 +51,8 @@ def train(options, strategy="none"):
             variables = [*model.weights, *optimizer.variables]
             found["raw"] = [np.array(variable.numpy()) for variable in variables]
             found["copies"] = [copies(variable) for variable in variables]
+            norms = batch_norm_layers(model)
+            found["synchronized"] = [norm.name for norm in norms if norm.synchronized]
             found["seeds"] = [copies(v) for v in model.variables if v.name.startswith("seed_gen")]
 
     net = getattr(small, options["net"])
@@ -105,7 +108,8 @@ def train_plain(options, cluster):
         verbose=0,
     ).history
     saved = keras.models.load_model(f"{options['run_dir']}/model.keras")
-    return {"averaged": small.weights_of(saved), "history": history}
+    found = {"averaged": small.weights_of(saved), "history": history}
+    return found | {"copies": [copies(variable) for variable in model.weights]}
 
 
 def copies(variable):

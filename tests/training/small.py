@@ -111,18 +111,24 @@ def googlenet(dropout=0.0):
     return _ours(ki.GoogLeNet, 32, dropout)
 
 
+def normed_googlenet(dropout=0.0):
+    """The released GoogLeNet, with batch norm, narrow."""
+    return _ours(ki.GoogLeNet, 32, dropout, architecture="slim")
+
+
 def inception_v3(dropout=0.0):
     """The printed network, narrow."""
     return _ours(ki.InceptionV3, 75, dropout)
 
 
-def _ours(builder, side, dropout):
+def _ours(builder, side, dropout, **options):
     return builder(
         weights=None,
         input_shape=(side, side, 3),
         classes=CLASSES,
         width=0.1,
         dropout=dropout,
+        **options,
     )
 
 

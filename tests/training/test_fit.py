@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import signal
 
 import keras
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_inception as ki
 from keras_inception.errors import InputError
+from keras_inception.preprocessing import Preprocessing
 from keras_inception.training import (
     DeadNetworkError,
     Interrupted,
@@ -381,6 +384,79 @@ def test_resuming_is_refused_where_it_would_be_wrong(tmp_path):
         train(small.tiny_net, tmp_path, recipe, small.Batches(global_batch_size=32))
     with pytest.raises(InputError, match="The checkpoint is of another model"):
         train(small.plain_net, tmp_path, recipe)
+
+
+def digits(side=16, **options):
+    options = {"mode": "paper", "global_batch_size": 32} | options
+    preprocessing = Preprocessing(size=(side, side))
+    few = ki.data.load("digits").train.select(options.pop("images", np.arange(64)))
+    return ki.data.training_batches(few, preprocessing=preprocessing, **options)
+
+
+def pooled(side=16):
+    inputs = keras.Input((side, side, 3))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    return keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(x))
+
+
+def test_resuming_is_refused_with_other_images(tmp_path):
+    recipe = small.recipe(epochs=1, augmentation="paper")
+    options = {"recipe": recipe, "validation": None}
+    train(pooled, tmp_path, data=digits(), **options)
+    train(pooled, tmp_path, data=digits(), resume="required", **options)
+    for changes, message in [
+        ({"seed": 7}, r"differ: data.seed \(0 there, 7 here\)"),
+        ({"flip": False}, r"differ: data.flip \(True there, False here\)"),
+        ({"area_range": (0.5, 1)}, r"differ: data.area_range \(\[0.08, 1.0\] there, \[0.5, 1\]"),
+        ({"images": np.arange(1, 65)}, "differ: data.split "),
+    ]:
+        with pytest.raises(InputError, match=message):
+            train(pooled, tmp_path, data=digits(**changes), **options)
+    with pytest.raises(InputError, match=r"data.preprocessing .*, input_shape \(\[16, 16, 3\] the"):
+        train(lambda: pooled(32), tmp_path, data=digits(32), **options)
+    light = options | {"recipe": dataclasses.replace(recipe, augmentation="light")}
+    with pytest.raises(InputError, match="differ: augmentation .*, data.mode "):
+        train(pooled, tmp_path, data=digits(mode="light"), **light)
+
+
+def test_data_of_another_mode_than_the_recipes_is_refused(tmp_path):
+    message = (
+        "The training data has the mode 'light', but the recipe 'small' has the augmentation "
+        "'paper'. Make the data with mode=recipe.augmentation, or change the recipe: "
+        "dataclasses.replace(recipe, augmentation='light')."
+    )
+    with pytest.raises(InputError, match=re.escape(message)):
+        train(pooled, tmp_path, data=digits(mode="light"))
+
+
+def test_data_that_cannot_be_entered_at_any_step_is_refused(tmp_path):
+    message = (
+        "without images, global_batch_size, epoch. Expected what ki.data.training_batches returns, "
+        "or an object with images, global_batch_size and epoch(epoch, first_step, "
+    )
+    with pytest.raises(InputError, match=re.escape(message)):
+        train(small.tiny_net, tmp_path, data=small.validation())
+    with pytest.raises(InputError, match="train is a Split without images, global_batch_size, ep"):
+        train(small.tiny_net, tmp_path, data=ki.data.load("digits").train)
+
+
+def test_l2_of_both_the_model_and_the_recipe_is_refused(tmp_path):
+    def build():
+        x = inputs = keras.Input((small.SIDE, small.SIDE, 3))
+        x = keras.layers.Conv2D(4, 3, kernel_regularizer="l2", name="penalised")(x)
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        return keras.Model(inputs, keras.layers.Dense(small.CLASSES)(x), name="net")
+
+    message = (
+        "L2 would count twice: 'net' was built with a kernel_regularizer (of penalised/kernel, 1 "
+        "in all), and the recipe 'small' has l2=0.001. Build the model without "
+        "kernel_regularizer, or take dataclasses.replace(recipe, l2=0.0)."
+    )
+    with pytest.raises(InputError, match=re.escape(message)):
+        train(build, tmp_path)
+    with pytest.raises(InputError, match="L2 would count twice"):
+        small.recipe().compile(build(), images=64, global_batch_size=16)
+    small.recipe(l2=0.0).compile(build(), images=64, global_batch_size=16)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_inception as ki
 from keras_inception.errors import InputError
 from keras_inception.training import DeadNetworkError, NonFiniteError, health
 from tests.training import small
@@ -24,6 +25,42 @@ def test_a_model_without_a_pool_counts_as_alive():
     model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
     assert health.features_before_pool(model) is None
     assert float(health.alive_share(health.with_features(model)(np.ones((1, 4, 4, 3))))) == 1.0
+
+
+RESIDUAL = {"weights": None, "width": 0.1, "classes": 7}
+
+
+@pytest.mark.parametrize(
+    ("builder", "architecture", "watched"),
+    [
+        (ki.InceptionV3, "paper", "mixed_7c"),
+        (ki.InceptionResNetV1, "paper", "block8_5"),
+        (ki.InceptionResNetV1, "facenet", "block8_5"),
+        (ki.InceptionResNetV2, "slim", "conv2d_7b"),
+    ],
+)
+def test_the_last_relu_before_the_pool_is_watched(builder, architecture, watched):
+    model = builder(architecture=architecture, **RESIDUAL)
+    assert health.features_before_pool(model) is model.get_layer(watched).output
+
+
+def test_death_shows_where_the_last_block_has_no_relu():
+    model = ki.InceptionResNetV1(architecture="facenet", input_shape=(75, 75, 3), **RESIDUAL)
+    images = np.random.default_rng(0).normal(size=(2, 75, 75, 3)).astype("float32")
+    probed = health.with_features(model)
+    assert float(health.alive_share(probed(images))) > 0
+    for weight in model.weights:  # every normed convolution is then below zero
+        if weight.path.endswith("beta"):
+            weight.assign(keras.ops.full(weight.shape, -1e3))
+    assert float(health.alive_share(probed(images))) == 0
+
+
+def test_without_a_relu_the_input_of_the_pool_is_watched():
+    x = inputs = keras.Input((8, 8, 3))
+    x = convolved = keras.layers.Conv2D(4, 3, activation="silu")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    assert health.features_before_pool(model) is convolved
 
 
 def failed(images=1.0, label=1, loss=0.5, weight=0.0):
@@ -62,11 +99,6 @@ def test_labels_of_the_validation_are_checked():
 
 
 def test_death_is_many_dead_steps_in_a_row():
-    watch = health.DeathWatch()
-    for step in range(health.DEAD_STEPS - 1):
-        watch.check(0.0, step)
-    watch.check(0.01, 50)
-    for step in range(health.DEAD_STEPS - 1):
-        watch.check(0.0, step)
+    health.raise_if_dead(health.DEAD_STEPS - 1, step=59)
     with pytest.raises(DeadNetworkError, match="Step 60: the network has died: .* only zeros"):
-        watch.check(0.0, 60)
+        health.raise_if_dead(health.DEAD_STEPS, step=60)

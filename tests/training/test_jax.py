@@ -1,5 +1,7 @@
 """The same training on the JAX backend: one device, two devices, two processes."""
 
+import signal
+
 import pytest
 
 from tests.training import run_fit
@@ -55,6 +57,40 @@ def test_killed_on_jax_a_training_ends_with_the_same_bits(tmp_path):
         tmp_path / "last", [run | {"run_dir": str(tmp_path / "killed" / "0")}], backend="jax"
     )
     assert_same_bits(whole.results()[0], last.results()[0])
+
+
+def test_killed_on_two_jax_devices_a_training_ends_with_the_same_bits(tmp_path):
+    run = {"net": "norm_net", "batch_statistics": "synchronized", "checkpoint_steps": 3}
+
+    def started(name, run_dir):
+        one = run | {"dropout": 0.3, "pause": 0.01, "run_dir": str(tmp_path / run_dir)}
+        two = {"strategy": "mirrored", "devices": 2, "backend": "jax"}
+        return Training(tmp_path / name, [one], **two)
+
+    whole = started("whole", "whole_run")
+    for step in (4, 8):
+        killed = started(f"killed_{step}", "killed_run")
+        killed.wait_for_step(step)
+        killed.kill()
+        assert killed.processes[0].returncode == -signal.SIGKILL
+    assert_same_bits(whole.results()[0], started("last", "killed_run").results()[0])
+
+
+@pytest.mark.parametrize(("lost", "number"), [(1, signal.SIGKILL), (0, signal.SIGSTOP)])
+def test_a_lost_worker_ends_the_other_with_a_clear_message(lost, number, tmp_path):
+    """Within a minute, be it gone or only silent."""
+    endless = NORM | {"recipe": {"epochs": 1000}, "pause": 0.02}
+    both = train(tmp_path, [endless], strategy="multi_worker")
+    both.wait_for_step(4)
+    both.processes[lost].send_signal(number)
+    left = 1 - lost
+    try:
+        assert both.processes[left].wait(60) == 1
+    finally:
+        both.kill()
+    message = f"Worker {left} of 2 cannot reach another worker, which has ended, crashed or lost"
+    assert f"WorkerLostError: {message}" in both.log(left)
+    assert "start all of them again to go on from the last checkpoint" in both.log(left)
 
 
 def test_rematerialization_is_refused(tmp_path):

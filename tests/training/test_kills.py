@@ -3,26 +3,24 @@
 import random
 import re
 import signal
+import time
+from concurrent import futures
 
 import numpy as np
 import pytest
 
 from tests.training.processes import Training
 
-RUN = {
-    "net": "norm_net",
-    "dropout": 0.3,
-    "deterministic": True,
-    "checkpoint_steps": 3,
-    "pause": 0.02,
-}
-STEPS = 12
+RUN = {"net": "norm_net", "dropout": 0.3, "deterministic": True, "checkpoint_steps": 3}
+SLOW = RUN | {"pause": 0.02}
+STEPS, EPOCHS = 24, 6
+SECONDS_OF_SOME_STEPS = 0.1
 DEVICES = {"none": 1, "mirrored": 2, "multi_worker": 1}
 
 
-def start(folder, name, strategy, run_dir):
-    run = RUN | {"run_dir": str(folder / run_dir)}
-    return Training(folder / name, [run], strategy=strategy, devices=DEVICES[strategy])
+def start(folder, name, strategy, run_dir, run=SLOW, **options):
+    run = run | {"run_dir": str(folder / run_dir)}
+    return Training(folder / name, [run], strategy=strategy, devices=DEVICES[strategy], **options)
 
 
 def assert_same_bits(one, other):
@@ -33,26 +31,49 @@ def assert_same_bits(one, other):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["none", "mirrored", "multi_worker"])
-def test_killed_ten_times_a_training_ends_with_the_same_bits(strategy, tmp_path):
-    steps = random.Random(f"kills of {strategy}").choices(range(1, STEPS + 1), k=10)
-    whole = start(tmp_path, "whole", strategy, "whole_run")
-    for i, step in enumerate(sorted(steps)):
-        killed = start(tmp_path, f"killed_{i}", strategy, "killed_run")
+def test_killed_ten_times_a_training_ends_with_the_same_bits(tmp_path):
+    """The kills come at any moment: in a step, while it saves, validates or writes its files."""
+    with futures.ThreadPoolExecutor() as at_once:  # mostly they wait for each other's processor
+        ended = {name: at_once.submit(kill_ten_times, tmp_path / name, name) for name in DEVICES}
+    for name, end in ended.items():
+        whole, last, codes = end.result()
+        assert_same_bits(whole, last)
+        assert codes.count(-signal.SIGKILL) >= 8, (name, codes)
+
+
+def kill_ten_times(folder, strategy):
+    """Return what a whole run came to, what a killed one did, and how that one's parts ended."""
+
+    def started(name, run_dir):
+        run = RUN | {"recipe": {"epochs": EPOCHS}}
+        return start(folder, name, strategy, run_dir, run, forked=True)
+
+    moments = random.Random(f"kills of {strategy}")
+    whole, codes = started("whole", "whole_run"), []
+    for i, step in enumerate(sorted(moments.choices(range(1, STEPS - 2), k=10))):
+        killed = started(f"killed_{i}", "killed_run")
         killed.wait_for_step(step)
+        time.sleep(moments.uniform(0, SECONDS_OF_SOME_STEPS))
         killed.kill()
-    last = start(tmp_path, "last", strategy, "killed_run")
-    assert_same_bits(whole.results()[0], last.results()[0])
+        codes.append(killed.processes[0].returncode)
+    last = started("last", "killed_run")
+    return whole.results()[0], last.results()[0], codes
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_lost_worker_ends_the_other_with_a_clear_message(lost, tmp_path):
-    both = start(tmp_path, "both", "multi_worker", "run")
+def test_a_lost_worker_ends_the_other_with_a_clear_message(lost, number, tmp_path):
+    """Within a minute, be it gone or only silent."""
+    endless = SLOW | {"recipe": {"epochs": 1000}}
+    both = start(tmp_path, "both", "multi_worker", "run", endless)
     both.wait_for_step(4)
-    both.kill(slice(lost, lost + 1))
+    both.processes[lost].send_signal(number)
     left = 1 - lost
-    assert both.processes[left].wait(60) == 1
+    try:
+        assert both.processes[left].wait(60) == 1
+    finally:
+        both.kill()
     message = f"Worker {left} of 2 cannot reach another worker, which has ended, crashed or lost"
     assert f"WorkerLostError: {message}" in both.log(left)
     assert "start all of them again to go on from the last checkpoint" in both.log(left)

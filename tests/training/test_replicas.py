@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from keras_inception.training import optimizers
 from tests.training import run_fit, small
 from tests.training.processes import Training
 
@@ -16,6 +18,7 @@ LOCAL = {
     "recipe": {"epochs": 1, "learning_rate": 1e-30, "batch_norm_momentum": 0.0},
     "dropout": 0.5,
 }
+FUSED = LOCAL | {"net": "normed_googlenet", "data": {"images": 16, "side": 32}}
 
 # The network, its side in pixels, precision, learning rate, the bound of the relative difference.
 # From random weights the gradients of v3 are so steep that a rounding in float32 shows within two
@@ -42,6 +45,19 @@ def trained(tmp_path_factory):
     others = {name: train(folder / name, name, PLAIN) for name in ("mirrored", "multi_worker")}
     one = run_fit.train(PLAIN | {"run_dir": str(folder / "none")})
     return {"none": one} | {name: training.results()[0] for name, training in others.items()}
+
+
+@pytest.fixture
+def gradient_norms(monkeypatch):
+    """The norm before it is clipped, in every step of the trainings in this process."""
+    norms, plain = [], optimizers.RMSProp._clip_factor
+
+    def noted(optimizer, square):
+        tf.numpy_function(lambda value: norms.append(value**0.5), [square], [])
+        return plain(optimizer, square)
+
+    monkeypatch.setattr(optimizers.RMSProp, "_clip_factor", noted)
+    return norms
 
 
 def largest_difference(a, b):
@@ -91,13 +107,15 @@ def test_clipping_was_active_in_those_trainings(trained, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["mirrored", "multi_worker"])
 def test_batch_statistics_are_synchronised_or_averaged(strategy, tmp_path):
-    both = train(tmp_path / "both", strategy, NORM, LOCAL)
+    both = train(tmp_path / "both", strategy, NORM, LOCAL, FUSED)
     one = run_fit.train(NORM | {"run_dir": str(tmp_path / "one")})
-    norm, local = both.results()
+    norm, local, fused = both.results()
     assert largest_difference(one["raw"], norm["raw"]) < 1e-4
     assert largest_difference(one["averaged"], norm["averaged"]) < 1e-4
     check_history(one, norm)
-    check_local_statistics(local["raw"])
+    assert norm["synchronized"] == []  # what is saved must not ask for replicas
+    check_local_statistics(local["raw"], small.norm_net(), small.SIDE)
+    check_local_statistics(fused["raw"], small.normed_googlenet(), 32)
     if strategy == "mirrored":
         check_copies(local)
         (seeds,) = local["seeds"]  # the replicas drop other units
@@ -105,14 +123,13 @@ def test_batch_statistics_are_synchronised_or_averaged(strategy, tmp_path):
         assert seeds[0, 1] == seeds[1, 1] > 0
 
 
-def check_local_statistics(raw):
+def check_local_statistics(raw, model, side):
     """Each replica normalises by its own half of the batch; the statistics are the mean."""
-    images, _ = small.Batches(images=16).arrays(0)
-    model = small.norm_net()
+    images, _ = small.Batches(images=16, side=side).arrays(0)
     for weight, value in zip(model.weights, raw, strict=False):
         weight.assign(value)
-    convolved = model.layers[1](images).numpy().reshape(2, -1, 8)
-    norm = model.layers[2]
+    convolution, norm = model.layers[1:3]
+    convolved = convolution(images).numpy().reshape(2, -1, 8)
     mean, variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
     np.testing.assert_allclose(mean, convolved.mean((0, 1)), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(variance, convolved.var(1).mean(0), rtol=1e-4)
@@ -124,6 +141,14 @@ def test_plain_keras_on_replicas_trains_as_one_device_does(trained, tmp_path):
     """`model.fit` under a MirroredStrategy: the optimizer clips the sum over the replicas."""
     (plain,) = train(tmp_path / "plain", "mirrored", PLAIN | {"plain": True}).results()
     assert largest_difference(trained["none"]["averaged"], plain["averaged"]) < 1e-5
+
+
+@pytest.mark.parametrize("decay", [None, 0.9])
+def test_plain_keras_keeps_the_statistics_of_replicas_alike(decay, tmp_path):
+    recipe = {"recipe": {"epochs": 1, "average_decay": decay}}
+    run = NORM | recipe | {"plain": True, "data": {"images": 32}}
+    (plain,) = train(tmp_path, "mirrored", run).results()
+    check_copies(plain)
 
 
 @pytest.mark.slow
@@ -139,14 +164,17 @@ def test_a_run_goes_on_with_more_replicas(trained, tmp_path):
 @pytest.mark.parametrize("strategy", ["mirrored", "multi_worker"])
 @pytest.mark.parametrize(("net", "side", "dtype", "rate", "bound"), NETWORKS)
 def test_the_networks_train_on_replicas_as_on_one_device(
-    strategy, net, side, dtype, rate, bound, tmp_path
+    strategy, net, side, dtype, rate, bound, gradient_norms, tmp_path
 ):
     """20 steps, dropout 0, clipping active in every one."""
     run = {"net": net, "dtype": dtype, "batch_statistics": "synchronized", **TWENTY_STEPS}
     run["data"] = run["data"] | {"side": side}
     run["recipe"] = run["recipe"] | {"learning_rate": rate}
+    several = train(tmp_path / "several", strategy, run)
     one = run_fit.train(run | {"run_dir": str(tmp_path / "one")})
-    (several,) = train(tmp_path / "several", strategy, run).results()
+    assert len(gradient_norms) == 20
+    assert min(gradient_norms) > TWENTY_STEPS["recipe"]["clip_norm"]
+    (several,) = several.results()
     assert largest_difference(one["raw"], several["raw"]) < bound
     assert largest_difference(one["averaged"], several["averaged"]) < bound
     check_history(one, several)

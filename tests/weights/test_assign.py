@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import keras_inception as ki
 from keras_inception.errors import InputError
 from keras_inception.weights.assign import assign, class_count, heads_in
 from keras_inception.weights.mapping import PUBLISHERS
@@ -36,6 +37,14 @@ def refusal(case, changed, **arguments):
     message = str(caught.value)
     assert "\n" not in message
     return message
+
+
+@pytest.mark.slow
+def test_refusal_names_the_architecture_of_the_publisher():
+    model = ki.InceptionResNetV2(weights=None, width=1e-9, include_top=False)
+    tensors_of_slim = tensors(golden("slim_inception_resnet_v2"))
+    with pytest.raises(InputError, match="with the architecture .architecture='slim'., the heads"):
+        assign(model, tensors_of_slim, "slim")
 
 
 @every_network

@@ -123,7 +123,7 @@ def test_trunk_alone_gives_the_same_features():
     assert features.std() == pytest.approx(statistics["std"], rel=1e-4)
 
 
-def test_channels_first_gives_the_same_logits(channels_first):
+def test_channels_first_gives_the_same_logits(channels_first_kernels):
     case = golden("slim_inception_v1")
     size = case.content["input_size"]
     model = case.build(input_shape=(3, size, size))

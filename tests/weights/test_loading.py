@@ -108,13 +108,15 @@ def test_weights_that_are_no_name():
         find(True, "InceptionV4", None)
 
 
-def test_own_files_have_any_architecture(tmp_path):
+def test_files_that_tell_no_architecture_fit_any(tmp_path):
+    """What is no whole network of this package is judged by its tensors alone."""
     path = tmp_path / "mine.weights.h5"
-    path.touch()
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="logits")]).save_weights(path)
+    paper = frozenset(("conv2d", f"conv2d_{block}_conv") for block in ("1a", "2a"))
     for given in (path, str(path)):
-        source = find(given, "InceptionV3", "fid", 0.5)
-        assert source == OwnFile(path)
-        assert source.architecture is None
+        source = find(given, "InceptionV3", "fid", 0.5, [("paper", paper)])
+        assert source == OwnFile(path, None, {})
+        assert list(source.tensors) == ["logits/kernel", "logits/bias"]
 
 
 def test_foreign_files_with_our_ending_are_to_be_converted(tmp_path):
@@ -164,6 +166,24 @@ def test_converted_files_hold_the_same_bits(file, tmp_path, ending):
         plain = build_small(V1)
         plain.load_weights(target)
         assert snapshot(plain) == snapshot(expected)
+
+
+@pytest.mark.slow
+def test_auxiliary_heads_that_the_network_lacks_are_dropped(tmp_path):
+    """As in torchvision's GoogLeNet, whose heads are not those of the paper."""
+    case = golden("torchvision_googlenet")
+    source, target = tmp_path / "googlenet.safetensors", tmp_path / "googlenet.weights.h5"
+    save_file(case.tensors(), source)
+    build = functools.partial(
+        ki.build, case.model, weights=None, architecture="torchvision", classifier_activation=None
+    )
+    dropped = convert(source, target, build, case.publisher).dropped
+    assert dropped["aux1.fc2.weight"] == "the model has no aux1_logits"
+    with pytest.raises(InputError, match="has no auxiliary heads; build it with"):
+        convert(source, target, build, case.publisher, aux_heads=True)
+    model = ki.GoogLeNet(weights=target, classifier_activation=None)
+    original = np.asarray(case.content["logits"])
+    assert np.abs(np.ravel(model(case.image())) - original).max() <= 1e-3 * original.std()
 
 
 @pytest.mark.slow

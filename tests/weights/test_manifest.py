@@ -17,7 +17,13 @@ from keras_inception.errors import InputError
 from keras_inception.networks import NETWORKS
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.weights import manifest as reader
-from keras_inception.weights.manifest import default_weights, info, list_weights, manifest
+from keras_inception.weights.manifest import (
+    architectures,
+    default_weights,
+    info,
+    list_weights,
+    manifest,
+)
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = json.loads((ROOT / "weights_manifest.json").read_text("utf-8"))
@@ -213,6 +219,34 @@ def test_list_weights_filters_by_model():
     assert {entry.model for entry in list_weights("InceptionV4")} == {"InceptionV4"}
     assert list_weights("InceptionV2") == [] and default_weights("InceptionV2") is None
     assert sum(len(list_weights(model)) for model in ki.list_models()) == len(IDS)
+
+
+def test_other_names_of_a_model_are_known():
+    assert ki.InceptionV1 is ki.GoogLeNet
+    assert list_weights("InceptionV1") == list_weights("GoogLeNet")
+    assert default_weights("InceptionV1") is default_weights("GoogLeNet")
+    assert architectures("InceptionV1", "caffe") == ("caffe",)
+    assert ki.smallest_input("InceptionV1") == ki.smallest_input("GoogLeNet")
+
+
+def test_architectures_of_a_publisher():
+    assert architectures("InceptionV3", "keras") == ("paper",)
+    assert architectures("InceptionResNetV2", "keras") == ("slim",)
+    assert architectures("InceptionV3", "caffe") == ()
+    pairs = {(entry.model, entry.publisher) for entry in ENTRIES}
+    assert all(len(architectures(*pair)) == 1 for pair in pairs)  # `weights convert` needs no more
+
+
+def test_list_of_weights_shows_a_table():
+    shown = repr(list_weights("InceptionV3"))
+    lines = shown.splitlines()
+    assert lines[0] == "Public weights; * is what weights='imagenet' means"
+    assert "*  keras.inception_v3" in shown and "77.898 / 93.72" in shown
+    assert [line for line in lines if line.startswith("Inc")] == [
+        "InceptionV3, paper", "InceptionV3, torchvision", "InceptionV3, fid",
+    ]  # fmt: skip
+    assert len({len(line) for line in lines if line[1:3] == "  "}) == 1
+    assert str(list_weights("InceptionV2")).endswith("\nnone")
 
 
 def test_manifest_is_read_once():

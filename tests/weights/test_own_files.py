@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 import keras_inception as ki
+from keras_inception import models
 from keras_inception.errors import InputError
+from keras_inception.networks import NETWORKS
 from keras_inception.weights.loading import find
+from keras_inception.weights.own_files import trunk_of
 from tests.weights.small_files import snapshot
-from tests.zoo import CASES, Case
+from tests.zoo import CASES, Case, every
 
 ENDINGS = (".weights.h5", ".keras")
 SMALL = ("googlenet.paper", "inception_v2.paper")
@@ -148,6 +151,21 @@ def test_refuses_layers_in_another_order(case, ending, saved, tmp_path):
     assert all(repr(name) in str(caught.value) for name in swapped)
 
 
+@every_network
+@every_ending
+@pytest.mark.parametrize("part", [0.5, 0.99])
+def test_refuses_files_that_are_cut_off(case, ending, part, saved, tmp_path):
+    whole = saved(case, ending).read_bytes()
+    path = tmp_path / f"cut{ending}"
+    path.write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(InputError) as caught:
+        load(path, network(case))
+    assert snapshot(network(case)) == content(case)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message
+    assert "cut off" in message and "fetch it again" in message.lower()
+
+
 def test_keras_takes_layers_in_another_order(saved, tmp_path):
     """The premise of the two tests above: names are nothing to Keras."""
     path = edit(saved(GOOGLENET, ".weights.h5"), tmp_path / "swapped.weights.h5", swap_names)
@@ -209,6 +227,59 @@ def test_compiled_and_trained_models_come_back(tmp_path):
 def test_by_the_builder(saved):
     model = GOOGLENET.small(weights=saved(GOOGLENET, ".keras"))
     assert snapshot(model) == content(GOOGLENET)
+
+
+several = [case for case in CASES if len(NETWORKS[case.model].architectures) > 1]
+
+
+@every(several, quick=[case for case in several if case.model == "GoogLeNet"])
+@every_ending
+def test_architecture_is_that_of_the_file(case, ending, saved):
+    """Also where another one has the same tensors, and would load them into another network."""
+    path = saved(case, ending)
+    model = case.small(weights=path, architecture=None)
+    assert snapshot(model) == content(case)
+    assert trunk_of(model) == trunk_of(network(case))
+    other = next(form for form in NETWORKS[case.model].architectures if form != case.architecture)
+    with pytest.raises(ValueError) as caught:
+        case.small(weights=path, architecture=other)
+    assert str(caught.value) == (
+        f"{path} was written from {case.model} with architecture={case.architecture!r}, not "
+        f"{other!r}. Leave architecture out, or give weights of {other!r}."
+    )
+
+
+@pytest.mark.slow
+def test_options_do_not_hide_the_architecture(tmp_path):
+    """Auxiliary heads, layers in front and a stem without its pool."""
+    image = keras.layers.Rescaling(1 / 127.5, -1)(keras.Input((299, 299, 3)))
+    options = {"input_tensor": image, "stem_pool": False, "aux_heads": True, "classes": 5}
+    v3 = functools.partial(ki.InceptionV3, width=0.05, **options)
+    path = tmp_path / "v3.weights.h5"
+    v3(weights=None, architecture="torchvision").save_weights(path)
+    assert trunk_of(v3(weights=path)) == trunk_of(v3(weights=None, architecture="torchvision"))
+    with pytest.raises(InputError, match="architecture='torchvision', not 'paper'"):
+        ki.InceptionV3(weights=path, architecture="paper", width=0.05, classes=5)
+
+
+def test_file_of_a_part_of_a_network_is_loaded_by_its_tensors(tmp_path):
+    part = keras.Model(network(GOOGLENET).input, network(GOOGLENET).get_layer("conv2d_2c").output)
+    path = tmp_path / "part.weights.h5"
+    part.save_weights(path)
+    with pytest.raises(InputError, match="These weights do not fit googlenet"):
+        ki.GoogLeNet(weights=path, include_top=False, width=0.05)
+    assert find(path, "GoogLeNet", "caffe").architecture is None
+
+
+def test_recognising_a_file_draws_no_random_numbers(saved):
+    path = saved(GOOGLENET, ".weights.h5")
+    seeds = []
+    models._trunk.cache_clear()
+    for _ in range(2):
+        keras.utils.set_random_seed(3)
+        model = GOOGLENET.small(weights=path, architecture=None)
+        seeds.append(model.get_layer("dropout").seed_generator.state.numpy().tolist())
+    assert seeds[0] == seeds[1]
 
 
 def test_file_of_another_network(saved):

@@ -3,13 +3,15 @@
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_inception.errors import InputError
 from keras_inception.inference.export.calibration import Calibration
-from keras_inception.inference.export.network import Network
+from keras_inception.inference.export.network import ENCODED, FEATURES, PREDICTIONS, Network
+from keras_inception.inference.export.saved_model import FILE
 from keras_inception.inference.runtimes import open_runtime
 from keras_inception.preprocessing import preprocess_input
 
@@ -19,6 +21,9 @@ BOUNDS = {"float32": 1e-4, "float16": 0.02, "bfloat16": 0.05, "int8": 0.25}
 For "int8" it is the mean of the images' differences, for the others the largest: 8 bits decide an
 image between two classes either way, and such an image says nothing about the file.
 """
+
+AGREEMENT = 0.9
+"""The share of the calibration images whose first class an "int8" file must leave as it is."""
 
 _BATCH = 2
 _CALIBRATION_IMAGES = 64
@@ -30,7 +35,13 @@ class ExportError(InputError):
     """An export that failed, or whose outputs are not the model's; nothing was written."""
 
 
-def check(path: Path, network: Network, bound: float, calibration: Calibration | None) -> float:
+def check(
+    path: Path,
+    network: Network,
+    bound: float,
+    calibration: Calibration | None,
+    agreement: float = AGREEMENT,
+) -> float:
     """Compare what a file computes with what the model computes.
 
     Args:
@@ -39,37 +50,83 @@ def check(path: Path, network: Network, bound: float, calibration: Calibration |
         bound: difference that is accepted.
         calibration: images to compare on, of which the mean counts; None: fixed random pictures,
             of which the worst does.
+        agreement: share of the calibration images whose first class must stay.
 
     Returns:
         The difference of the outputs, as a share of the largest output of the model.
 
     Raises:
-        ExportError: if the difference is above the bound, or the outputs have other names or
-            shapes.
+        ExportError: if a difference is above the bound, the outputs have other names or shapes, or
+            fewer calibration images than wanted keep their first class.
     """
-    differences = []
+    differences, agree = [], []
     with open_runtime(path) as runtime:
         for images in _inputs(network, calibration):
-            prepared = network.prepare(images)
-            expected = keras.ops.convert_to_numpy(network.reference(prepared, training=False))
+            expected = _expected(network.reference, network.prepare(images))
             found = runtime.run(images)
-            shapes = {name: values.shape for name, values in found.items()}
-            if shapes != {network.output_name: expected.shape}:
-                raise ExportError(
-                    f"The exported file gives {shapes} in {runtime.name}; expected "
-                    f"{network.output_name!r} of {expected.shape}. Nothing was written."
-                )
-            errors = np.abs(found[network.output_name] - expected)
-            of_images = errors.max(axis=tuple(range(1, errors.ndim)))
-            differences.extend(of_images / np.abs(expected).max())
+            differences.extend(_differences(found, network.output_name, expected, runtime.name))
+            first = found[network.output_name].argmax(-1)
+            agree.extend(np.ravel(first == expected.argmax(-1)))
     difference = float(np.max(differences) if calibration is None else np.mean(differences))
+    _check_bound(difference, bound, runtime.name)
+    if calibration is not None and network.output_name == PREDICTIONS:
+        if np.mean(agree) < agreement:
+            raise ExportError(
+                f"The exported file gives {np.mean(agree):.0%} of {len(agree)} calibration images "
+                f"the first class that the model gives them, in {runtime.name}; expected "
+                f"{agreement:.0%}. Nothing was written. Calibrate on more images, or on images "
+                "nearer to those that the model was trained on; tolerance= does without this."
+            )
+    elif calibration is None and (path / FILE).is_file():
+        _check_signatures(path, network, bound)
+    return difference
+
+
+def _check_signatures(path: Path, network: Network, bound: float) -> None:
+    """Compare what a SavedModel's other signatures compute."""
+    import tensorflow as tf
+
+    signatures = tf.saved_model.load(str(path)).signatures
+    images = next(_inputs(network, None))
+    inputs = {FEATURES: (images, network.reference_features, FEATURES)}
+    if ENCODED in signatures:
+        files = tf.stack([tf.io.encode_png(image) for image in images])
+        inputs[ENCODED] = (files, network.reference, network.output_name)
+    prepared = network.prepare(images)
+    for name, (given, model, output) in inputs.items():
+        (argument,) = signatures[name].structured_input_signature[1]
+        found = signatures[name](**{argument: tf.constant(given)})
+        found = {key: keras.ops.convert_to_numpy(values) for key, values in found.items()}
+        where = f"TensorFlow, signature {name!r}"
+        differences = _differences(found, output, _expected(model, prepared), where)
+        _check_bound(float(differences.max()), bound, where)
+
+
+def _expected(model: keras.Model, prepared: Any) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model(prepared, training=False))
+
+
+def _differences(
+    found: dict[str, np.ndarray], name: str, expected: np.ndarray, where: str
+) -> np.ndarray:
+    """Return the largest difference of each image, as a share of the largest output."""
+    shapes = {key: values.shape for key, values in found.items()}
+    if shapes != {name: expected.shape}:
+        raise ExportError(
+            f"The exported file gives {shapes} in {where}; expected {name!r} of "
+            f"{expected.shape}. Nothing was written."
+        )
+    errors = np.abs(found[name] - expected)
+    return errors.max(axis=tuple(range(1, errors.ndim))) / np.abs(expected).max()
+
+
+def _check_bound(difference: float, bound: float, where: str) -> None:
     if not difference <= bound:  # NaN is none either
         raise ExportError(
             f"The exported file differs from the model by {difference:.3g} of the largest output "
-            f"in {runtime.name}; the bound is {bound:g}. Nothing was written. If it is good "
+            f"in {where}; the bound is {bound:g}. Nothing was written. If it is good "
             "enough, say so with tolerance=."
         )
-    return difference
 
 
 def _inputs(network: Network, calibration: Calibration | None) -> Iterator[np.ndarray]:

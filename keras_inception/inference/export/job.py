@@ -14,7 +14,7 @@ from keras_inception.errors import InputError, MissingExtra, import_extra, unkno
 from keras_inception.files import atomic_path
 from keras_inception.inference.export import calibration as calibrations
 from keras_inception.inference.export import litert, onnx, openvino, saved_model
-from keras_inception.inference.export.checking import BOUNDS, ExportError, check
+from keras_inception.inference.export.checking import AGREEMENT, BOUNDS, ExportError, check
 from keras_inception.inference.export.facts import describe
 from keras_inception.inference.export.network import prepare
 from keras_inception.preprocessing import Preprocessing
@@ -156,7 +156,7 @@ def export(
             preprocessing and, if they are ImageNet's, class names.
         tolerance: bound of the check, the difference as a share of the largest output. None: 1e-4
             in float32, 0.02 in float16, 0.05 in bfloat16 and 0.25 in int8, there on the mean over
-            calibration images.
+            calibration images, of which 90 % must keep their first class too.
         overwrite: replace what stands at `path`, if it is of this format.
 
     Returns:
@@ -202,7 +202,8 @@ def export(
     facts = describe(network, precision, fold, class_names, checkpoint)
     with _failures(f"{model.name} could not be exported as {format}"), atomic_path(path) as written:
         form.write(network, written, facts, precision, images)
-        difference = check(written, network, bound, images)
+        agreement = AGREEMENT if tolerance is None else 0.0
+        difference = check(written, network, bound, images, agreement)
         files = written.rglob("*") if written.is_dir() else [written]
         size = sum(file.stat().st_size for file in files)
     return Exported(path, size, difference, bound, facts)

@@ -68,19 +68,14 @@ class Network:
         return steps(images)
 
     @property
-    def features(self) -> Any:
-        """What the classifier sees: the input of the last dense layer; None if there is none."""
-        tensor = self.model.outputs[0]
-        layer = tensor._keras_history.operation
-        while isinstance(layer, _ACTIVATIONS):
-            tensor = layer.input
-            layer = tensor._keras_history.operation
-        return layer.input if isinstance(layer, keras.layers.Dense) else None
-
-    @property
     def output_name(self) -> str:
         """Class scores are "predictions", the outputs of a headless network "features"."""
-        return FEATURES if self.features is None else PREDICTIONS
+        return FEATURES if _features(self.model) is None else PREDICTIONS
+
+    @property
+    def reference_features(self) -> keras.Model:
+        """What the features of the file are compared with."""
+        return _feature_model(self.reference)
 
     @cached_property
     def holder(self) -> tf.Module:
@@ -111,8 +106,9 @@ class Network:
 
     def feature_function(self) -> Any:
         """Return the `tf.function` from what the file takes to the features."""
-        features = self.model if self.features is None else self._feature_model
-        return self._function(self.input_shape, self.input_dtype, self.prepare, features, FEATURES)
+        return self._function(
+            self.input_shape, self.input_dtype, self.prepare, self._feature_model, FEATURES
+        )
 
     def encoded_function(self) -> Any:
         """Return the `tf.function` from encoded image files, a string each, to the outputs."""
@@ -129,7 +125,7 @@ class Network:
 
     @cached_property
     def _feature_model(self) -> keras.Model:
-        return keras.Model(self.model.inputs[0], self.features)
+        return _feature_model(self.model)
 
     def _function(
         self,
@@ -148,6 +144,21 @@ class Network:
             return {name: tf.cast(model(prepare(images), training=False), tf.float32)}
 
         return tf.function(call, [tf.TensorSpec(shape, dtype, name=argument)])
+
+
+def _features(model: keras.Model) -> Any:
+    """Return what the classifier sees: the last dense layer's input; None if there is none."""
+    tensor = model.outputs[0]
+    layer = tensor._keras_history.operation
+    while isinstance(layer, _ACTIVATIONS):
+        tensor = layer.input
+        layer = tensor._keras_history.operation
+    return layer.input if isinstance(layer, keras.layers.Dense) else None
+
+
+def _feature_model(model: keras.Model) -> keras.Model:
+    features = _features(model)
+    return model if features is None else keras.Model(model.inputs[0], features)
 
 
 def prepare(

@@ -27,7 +27,8 @@ def open_runtime(
             the folder that holds it and its `.bin` (OpenVINO), or a `.tflite` file (LiteRT).
         threads: to compute with; None: the runtime's choice, all cores.
         dtype: in which to compute. None: as the file says; OpenVINO, whose files leave it open,
-            then computes in float32. "bfloat16": OpenVINO only.
+            then computes in float32, and takes "bfloat16" too. The other runtimes take what the
+            file was exported in and nothing else.
         batch_size: images of every call, which is faster in OpenVINO; None: as the file has it.
 
     Returns:
@@ -41,7 +42,10 @@ def open_runtime(
     from keras_inception.inference.export.metadata import read_metadata
 
     path, runtime = _located(Path(path))
-    if dtype not in (None, "float32", "bfloat16"):
+    exported = None
+    if dtype is not None and runtime != "openvino":
+        exported = (read_metadata(path) or {}).get("precision")
+    if dtype not in (None, "float32", "bfloat16", exported):
         raise unknown("dtype", dtype, ("float32", "bfloat16"))
     if runtime == "openvino":
         from keras_inception.inference.runtimes.openvino import OpenVinoRuntime
@@ -53,10 +57,11 @@ def open_runtime(
             batch_size=batch_size,
             metadata=read_metadata(path),
         )
-    if dtype is not None or batch_size is not None:
+    if dtype != exported or batch_size is not None:
+        says = f" Its dtype is {exported}." if exported else ""
         raise InputError(
             f"{path} runs in {runtime}, where the file alone says dtype and batch size; leave both "
-            "out, or export it so."
+            f"out, or export it so.{says}"
         )
     if runtime == "onnxruntime":
         from keras_inception.inference.runtimes.onnx import OnnxRuntime

@@ -18,6 +18,9 @@ class Runtime(abc.ABC):
         name: of the runtime, one of `RUNTIMES`.
         dtype: in which it computes, such as "float32" or "bfloat16"; of an exported file its
             precision, which may be "int8"; "as exported" if nothing says.
+        precision: in which the file was exported; None if nothing says. OpenVINO computes its
+            files in another dtype: those of "float16" have their weights so, those of "int8" what
+            was quantised.
         input_shape: of a batch of images; None for the axes that are free.
         input_dtype: of the images: "float32" or "uint8".
         metadata: what the export noted in the file; None if there is none.
@@ -35,7 +38,8 @@ class Runtime(abc.ABC):
     ) -> None:
         self.input_shape = input_shape
         self.input_dtype = input_dtype
-        self.dtype = dtype or (metadata or {}).get("precision", "as exported")
+        self.precision = (metadata or {}).get("precision")
+        self.dtype = dtype or self.precision or "as exported"
         self.metadata = metadata
         self._closed = False
 

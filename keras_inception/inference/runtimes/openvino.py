@@ -30,11 +30,17 @@ class OpenVinoRuntime(Runtime):
         dtype: in which to compute, "float32" or "bfloat16". (Left alone, OpenVINO takes bfloat16
             wherever the CPU has it.)
         threads: None: as many as there are cores.
-        batch_size: fixes the first axis of the input, which is faster; None: as the file has it.
+        batch_size: fixes the first axis of the input, which is faster; None: as the file has it,
+            and always so where height or width are free: images of many sizes do not fill batches.
+        hint: of OpenVINO's performance: "LATENCY" or "THROUGHPUT".
         metadata: of the export.
 
+    Attributes:
+        compiled: what OpenVINO made of the network, for what this class does not offer.
+
     Raises:
-        InputError: if the file cannot be loaded or does not take one batch of images.
+        InputError: if the file cannot be loaded or does not take one batch of images, or OpenVINO
+            does not compute in the dtype on this CPU.
         MissingExtra: if openvino is not installed.
     """
 
@@ -47,11 +53,12 @@ class OpenVinoRuntime(Runtime):
         dtype: str = "float32",
         threads: int | None = None,
         batch_size: int | None = None,
+        hint: str = "LATENCY",
         metadata: dict[str, Any] | None = None,
     ) -> None:
         openvino = import_extra("openvino", "openvino")
         settings = {
-            "PERFORMANCE_HINT": "LATENCY",
+            "PERFORMANCE_HINT": hint,
             "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype],
         }
         if threads is not None:
@@ -61,15 +68,17 @@ class OpenVinoRuntime(Runtime):
             model = core.read_model(str(network)) if isinstance(network, Path) else network
             if len(model.inputs) != 1:
                 raise InputError(f"{network} has {len(model.inputs)} inputs; expected one.")
-            if batch_size is not None:
-                model.reshape([batch_size, *model.input().partial_shape[1:]])
+            sides = list(model.input().partial_shape)[1:]
+            if batch_size is not None and not any(side.is_dynamic for side in sides):
+                model.reshape([batch_size, *sides])
             compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise InputError(f"{network} cannot be run by OpenVINO: {error}") from error
+        _check_precision(compiled, dtype)
         element = compiled.input().get_element_type().get_type_name()
         if element not in _DTYPES:
             raise InputError(f"{network} takes {element} values; expected images.")
-        self._compiled = compiled
+        self.compiled = compiled
         self._request = compiled.create_infer_request()
         self._names = [
             output.any_name if output.names else f"output_{number}"
@@ -86,7 +95,18 @@ class OpenVinoRuntime(Runtime):
         return {name: outputs[number] for number, name in enumerate(self._names)}
 
     def _close(self) -> None:
-        del self._request, self._compiled
+        del self._request, self.compiled
+
+
+def _check_precision(compiled: Any, dtype: str) -> None:
+    """Refuse what OpenVINO computes in another dtype than asked for, of which it says nothing."""
+    given = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if given != _PRECISIONS[dtype]:
+        raise InputError(
+            f"OpenVINO was asked to compute in {dtype}, but computes in "
+            f"{_DTYPES.get(given, given)} on this CPU, which lacks instructions for it. Use "
+            'dtype="float32", or "auto".'
+        )
 
 
 def from_keras(model: keras.Model, *, dtype: str, batch_size: int | None = None) -> OpenVinoRuntime:
@@ -104,8 +124,16 @@ def from_keras(model: keras.Model, *, dtype: str, batch_size: int | None = None)
         The runtime.
 
     Raises:
+        InputError: if Keras runs on another backend than TensorFlow, or OpenVINO does not compute
+            in the dtype on this CPU.
         MissingExtra: if openvino is not installed.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            "OpenVINO takes networks from Keras on TensorFlow, but the backend is "
+            f"{keras.backend.backend()}. Set KERAS_BACKEND=tensorflow before Python starts, or "
+            "save the model and export it there."
+        )
     import tensorflow as tf
 
     import_extra("openvino", "openvino")  # before the work, if it is missing

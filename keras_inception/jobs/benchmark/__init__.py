@@ -1,7 +1,7 @@
 """How fast networks run on this machine, here and in other libraries."""
 
-from keras_inception.jobs.benchmark.report import chart, markdown, summary, text
-from keras_inception.jobs.benchmark.results import Measurement, Results, read
+from keras_inception.jobs.benchmark.report import bounds, chart, markdown, summary, text
+from keras_inception.jobs.benchmark.results import Measurement, Results, machine, read
 from keras_inception.jobs.benchmark.run import QUICK, Effort, benchmark
 
 __all__ = [
@@ -10,7 +10,9 @@ __all__ = [
     "Measurement",
     "Results",
     "benchmark",
+    "bounds",
     "chart",
+    "machine",
     "markdown",
     "read",
     "summary",

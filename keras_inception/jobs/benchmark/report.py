@@ -3,30 +3,124 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from keras_inception.errors import import_extra
 from keras_inception.files import atomic_path
-from keras_inception.jobs.benchmark.results import Measurement, Results
+from keras_inception.jobs.benchmark.results import Measurement, Results, task_name
 from keras_inception.jobs.benchmark.sides import OURS, STOCK
+from keras_inception.networks import NETWORKS
 
 _OURS_COLOUR, _OTHERS_COLOUR = "#1f6feb", "#8c959f"
 
 _HEADINGS = (
-    "network", "batch", "library", "runtime", "dtype", "images/s", "spread", "p50 ms", "p99 ms",
-    "memory MB", "of peak", "speed-up",
+    "network", "form", "pixels", "batch", "library", "runtime", "dtype", "images/s", "spread",
+    "p50 ms", "p99 ms", "memory MB", "of peak", "speed-up",
 )  # fmt: skip
-_TEXTS = 5  # leading columns that hold no numbers, the batch size apart
+_TEXTS = ("network", "form", "library", "runtime", "dtype")  # columns that hold no numbers
+_IS_TEXT = tuple(heading in _TEXTS for heading in _HEADINGS)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How much faster than another side this package has to be (issue 5 of the project).
+
+    Attributes:
+        least: how many times as fast.
+        theirs: library and dtype of the other side, the fastest of which counts; None for a
+            library: any but this and Keras's.
+        ours: runtime and dtype of this package's side, the fastest of which counts; None: any.
+        network: for which it stands; None: for all.
+        batch_size: likewise.
+        native: whether it stands only where bfloat16 is native.
+    """
+
+    least: float
+    theirs: tuple[str | None, str | None]
+    ours: tuple[str | None, str | None] = (None, None)
+    network: str | None = "InceptionV3"
+    batch_size: int | None = 16
+    native: bool = True
+
+    def judged(self, group: Sequence[Measurement]) -> str | None:
+        """Return what measurements of one task say of it, None if nothing."""
+        (runtime, dtype), (library, their_dtype) = self.ours, self.theirs
+        ours = [
+            each
+            for each in group
+            if each.library == OURS
+            and runtime in (None, each.runtime)
+            and dtype in (None, each.dtype)
+        ]
+        others = [
+            each
+            for each in group
+            if (each.library == library if library else each.library not in (OURS, STOCK))
+            and their_dtype in (None, each.dtype)
+        ]
+        if not (ours and others):
+            return None
+        ratio = ours[0].images_per_second / others[0].images_per_second
+        return (
+            f"{task_name(ours[0])}: {ours[0].side} is {ratio:.2f} times as fast as "
+            f"{others[0].side}; {_verdict(ratio, self.least, f'{self.least:g}')}"
+        )
+
+
+BOUNDS = (
+    Bound(4.5, (STOCK, "float32"), ("tensorflow", None)),
+    Bound(2.0, (STOCK, "mixed_bfloat16"), ("tensorflow", None)),
+    Bound(1.05, (STOCK, "float32"), ("tensorflow", "float32"), native=False),
+    Bound(5.5, (STOCK, "float32")),
+    Bound(5.0, (STOCK, "float32"), batch_size=1),
+    Bound(0.97, (None, None), network=None, batch_size=None, native=False),
+)
+LEAST_OF_PEAK = 0.8
+"""The share of the bfloat16 peak that InceptionV3 has to reach, where bfloat16 is native."""
+
+
+def bounds(results: Results) -> list[str]:
+    """Return a sentence for every bound that the results can judge: networks of full size."""
+    if results.quick:
+        return []
+    native = bool(results.machine["native_bfloat16"])
+    said = []
+    for group in _groups(results):
+        network, _, size, width, batch_size = group[0].task
+        if width != 1 or size != NETWORKS[network].input_size:
+            continue
+        for bound in BOUNDS:
+            if (
+                (native or not bound.native)
+                and bound.network in (None, network)
+                and bound.batch_size in (None, batch_size)
+            ):
+                said.append(bound.judged(group))
+        best = [each for each in group if (each.library, each.dtype) == (OURS, "bfloat16")]
+        if native and best and (network, batch_size) == ("InceptionV3", 16):
+            share = best[0].share_of_peak
+            least = _verdict(share, LEAST_OF_PEAK, f"{LEAST_OF_PEAK:.0%}")
+            said.append(
+                f"{task_name(best[0])}: {best[0].side} reaches {share:.0%} of the peak; {least}"
+            )
+    return [sentence for sentence in said if sentence]
+
+
+def _verdict(value: float, least: float, text: str) -> str:
+    return f"at least {text} is the goal: {'reached' if value >= least else 'missed'}."
 
 
 def rows(results: Results) -> list[tuple[str, ...]]:
-    """Return a row of text for every measurement, the fastest of each network and batch first.
+    """Return a row of text for every measurement, the fastest of each task first.
 
     The speed-up is that over `keras.applications` in float32, where it has the network.
     """
     return [
         (
             each.network,
+            each.architecture,
+            str(each.size),
             str(each.batch_size),
             each.library,
             each.runtime,
@@ -47,22 +141,22 @@ def rows(results: Results) -> list[tuple[str, ...]]:
 
 def markdown(results: Results) -> str:
     """Return the results as a Markdown table, below it the machine."""
-    rule = ["---" if i < _TEXTS and i != 1 else "---:" for i in range(len(_HEADINGS))]
+    rule = ["---" if is_text else "---:" for is_text in _IS_TEXT]
     lines = ["| " + " | ".join(_HEADINGS) + " |", "|" + "|".join(rule) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows(results)]
     return "\n".join([*lines, "", machine_line(results), ""])
 
 
 def summary(results: Results) -> str:
-    """Return a short Markdown table: images a second, a row for each network and batch size.
+    """Return a short Markdown table: images a second, a row for each task.
 
     Columns: `keras.applications` in both precisions, this package in TensorFlow and in its fastest
     runtime with its speed-up over `keras.applications` in float32, and the fastest of the others.
     """
     lines = [
-        "| network | pixels | batch | keras.applications float32 | mixed_bfloat16 "
+        "| network | form | pixels | batch | keras.applications float32 | mixed_bfloat16 "
         "| here, TensorFlow | here, fastest | speed-up | of peak | fastest of others |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for group in _groups(results):
         ours = [each for each in group if each.library == OURS]
@@ -72,6 +166,7 @@ def summary(results: Results) -> str:
         speedup = best and "float32" in stock and best.images_per_second / _stock(group)
         cells = (
             group[0].network,
+            group[0].architecture,
             str(group[0].size),
             str(group[0].batch_size),
             _speed(stock.get("float32")),
@@ -80,15 +175,10 @@ def summary(results: Results) -> str:
             f"{_speed(best)} ({best.runtime} {best.dtype})" if best else "-",
             f"{speedup:.2f}x" if speedup else "-",
             f"{best.share_of_peak:.0%}" if best else "-",
-            f"{_speed(others[0])} ({side_name(others[0])})" if others else "-",
+            f"{_speed(others[0])} ({others[0].side})" if others else "-",
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", machine_line(results), ""])
-
-
-def side_name(each: Measurement) -> str:
-    """Return the name of the side that was measured."""
-    return f"{each.library}, {each.runtime}, {each.dtype}"
 
 
 def text(results: Results) -> str:
@@ -97,13 +187,13 @@ def text(results: Results) -> str:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
         "  ".join(
-            cell.ljust(width) if i < _TEXTS and i != 1 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if is_text else cell.rjust(width)
+            for cell, width, is_text in zip(row, widths, _IS_TEXT, strict=True)
         ).rstrip()
         for row in table
     ]
     notes = [f"left out: {side}: {why}" for side, why in results.left_out.items()]
-    return "\n".join([*lines, "", machine_line(results), *notes])
+    return "\n".join([*lines, "", machine_line(results), *bounds(results), *notes])
 
 
 def machine_line(results: Results) -> str:
@@ -111,14 +201,16 @@ def machine_line(results: Results) -> str:
     facts = results.machine
     peak = ", ".join(f"{rate / 1e9:.0f} GFLOP/s {dtype}" for dtype, rate in results.peak.items())
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
+    dates = sorted({each.date for each in results.measurements})
+    when = " to ".join(dict.fromkeys([dates[0], dates[-1]])) if dates else "no day"
     return (
-        f"Measured on {facts['cores']} cores of {facts['cpu']} "
+        f"Measured on {when} on {facts['cores']} cores of {facts['cpu']} "
         f"(native bfloat16: {facts['native_bfloat16'] or 'none'}); matrix peak {peak}; {packages}."
     )
 
 
 def chart(results: Results, path: str | os.PathLike) -> None:
-    """Draw images a second as bars, a panel for each network and batch size.
+    """Draw images a second as bars, a panel for each task.
 
     Args:
         results: what to draw.
@@ -133,7 +225,7 @@ def chart(results: Results, path: str | os.PathLike) -> None:
     figure = figures.Figure(figsize=(9, sum(heights)), layout="constrained")
     panels = figure.subplots(len(groups), squeeze=False, height_ratios=heights)
     for axes, group in zip(panels.flat, groups, strict=True):
-        names = [side_name(each) for each in group]
+        names = [each.side for each in group]
         speeds = [each.images_per_second for each in group]
         spread = [
             [each.images_per_second - each.slowest for each in group],
@@ -144,19 +236,17 @@ def chart(results: Results, path: str | os.PathLike) -> None:
         axes.bar_label(bars, fmt="%.1f", padding=6)
         axes.invert_yaxis()
         axes.margins(x=0.12)
-        axes.set_title(
-            f"{group[0].network}, {group[0].size} px, batches of {group[0].batch_size}", loc="left"
-        )
+        axes.set_title(task_name(group[0]), loc="left")
     panels.flat[-1].set_xlabel("images per second")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
 
 def _groups(results: Results) -> list[list[Measurement]]:
-    """Return the measurements of each network and batch size, the fastest first."""
+    """Return the measurements of each task, the fastest first."""
     groups: dict[tuple, list[Measurement]] = {}
     for each in results.measurements:
-        groups.setdefault((each.network, each.size, each.batch_size), []).append(each)
+        groups.setdefault(each.task, []).append(each)
     return [sorted(group, key=lambda each: -each.images_per_second) for group in groups.values()]
 
 

@@ -28,7 +28,9 @@ class Measurement:
 
     Attributes:
         network: name of the builder.
+        architecture: the form of the network.
         size: height and width of the images in pixels.
+        width: factor on every filter count.
         batch_size: images of a call.
         library: whose network it is.
         runtime: what computed it.
@@ -41,10 +43,13 @@ class Measurement:
         memory: most bytes that the process ever had, preparing included.
         operations_per_second: floating-point operations of the convolutions and dense layers.
         share_of_peak: these by the machine's matrix peak of the dtype.
+        date: on which it was measured, YYYY-MM-DD, UTC.
     """
 
     network: str
+    architecture: str
     size: int
+    width: float
     batch_size: int
     library: str
     runtime: str
@@ -57,6 +62,17 @@ class Measurement:
     memory: int | None
     operations_per_second: float
     share_of_peak: float
+    date: str
+
+    @property
+    def side(self) -> str:
+        """The name of the side that was measured."""
+        return f"{self.library}, {self.runtime}, {self.dtype}"
+
+    @property
+    def task(self) -> tuple[str, str, int, float, int]:
+        """What was computed: measurements are compared, and replaced together, where it agrees."""
+        return (self.network, self.architecture, self.size, self.width, self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -67,22 +83,78 @@ class Results:
         machine: what it is, and the versions of the packages.
         peak: floating-point operations a second in matrix products, by dtype.
         measurements: by network, batch size and side.
-        left_out: sides that could not run, and why.
+        left_out: sides that could not run, and why; one that cannot run a certain network under
+            `SIDE: NETWORK (ARCHITECTURE), ...`.
+        quick: whether this only shows that everything works.
     """
 
     machine: dict[str, Any]
     peak: dict[str, float]
     measurements: tuple[Measurement, ...]
     left_out: dict[str, str]
+    quick: bool = False
+
+    def check_same(self, machine: dict[str, Any], quick: bool) -> None:
+        """Refuse what must not stand beside these results.
+
+        Args:
+            machine: on which is measured now.
+            quick: whether that only shows that everything works.
+
+        Raises:
+            InputError: if the machine or a package is another one, or either is quick and the
+                other is not.
+        """
+        mend = "Write to another file, or remove the old one."
+        if quick != self.quick:
+            old, new = ("quick", "full") if self.quick else ("full", "quick")
+            raise InputError(
+                f"The file holds the results of a {old} run, beside which those of a {new} one say "
+                f"nothing. {mend}"
+            )
+        before, now = (_facts(each) for each in (self.machine, machine))
+        for name in before.keys() & now.keys():
+            if before[name] != now[name]:
+                raise InputError(
+                    f"The file's results were measured where {name} is {before[name]}, but here it "
+                    f"is {now[name]}, so that they cannot be compared. {mend}"
+                )
 
     def merged(self, newer: Results) -> Results:
-        """Return these results with those networks and batch sizes replaced that `newer` has."""
-        done = {(m.network, m.batch_size) for m in newer.measurements}
-        kept = [m for m in self.measurements if (m.network, m.batch_size) not in done]
+        """Return these results with those replaced that `newer` has of the same tasks.
+
+        The peak is the higher one, and every share of it is computed anew.
+
+        Raises:
+            InputError: as `check_same` raises it.
+        """
+        self.check_same(newer.machine, newer.quick)
+        done = {each.task for each in newer.measurements}
+        kept = [each for each in self.measurements if each.task not in done]
+        peak = {
+            dtype: max(rates)
+            for dtype in self.peak
+            for rates in [(self.peak[dtype], newer.peak.get(dtype, 0.0))]
+        }
+        packages = self.machine["packages"] | newer.machine["packages"]
+        ran = {each.side for each in newer.measurements}
+        redone = {task_name(each) for each in newer.measurements}
+        left_out = {
+            name: why
+            for name, why in self.left_out.items()
+            if name not in ran and name.partition(": ")[2] not in redone
+        }
         return dataclasses.replace(
             newer,
-            measurements=(*kept, *newer.measurements),
-            left_out=self.left_out | newer.left_out,
+            machine=newer.machine | {"packages": packages},
+            peak=peak,
+            measurements=tuple(
+                dataclasses.replace(
+                    each, share_of_peak=each.operations_per_second / peak[peak_dtype(each.dtype)]
+                )
+                for each in (*kept, *newer.measurements)
+            ),
+            left_out=left_out | newer.left_out,
         )
 
     def write(self, path: str | os.PathLike) -> None:
@@ -103,6 +175,23 @@ def read(path: str | os.PathLike) -> Results:
         return Results(measurements=rows, **facts)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} holds no benchmark's results: {error!r}.") from error
+
+
+def peak_dtype(dtype: str) -> str:
+    """Return in which dtype matrices are multiplied by what computes in another."""
+    return dtype.removeprefix("mixed_")
+
+
+def task_name(task: Any) -> str:
+    """Return the name of what a `Task` or a `Measurement` computes, for reports."""
+    width = "" if task.width == 1 else f", width {task.width:g}"
+    return (
+        f"{task.network} ({task.architecture}{width}), {task.size} px, batches of {task.batch_size}"
+    )
+
+
+def _facts(machine: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in machine.items() if k != "packages"} | machine["packages"]
 
 
 def machine() -> dict[str, Any]:

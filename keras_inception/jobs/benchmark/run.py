@@ -5,13 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
 from keras_inception import inspection, models
 from keras_inception.errors import InputError, unknown
-from keras_inception.jobs.benchmark.results import Measurement, Results, machine
-from keras_inception.jobs.benchmark.sides import SIDES, Side, Task
+from keras_inception.jobs.benchmark.results import (
+    Measurement,
+    Results,
+    machine,
+    peak_dtype,
+    task_name,
+)
+from keras_inception.jobs.benchmark.sides import SIDES, Side, Task, build, forms
 from keras_inception.jobs.benchmark.worker import Worker, measured_peak
 from keras_inception.networks import NETWORKS
 
@@ -27,15 +34,17 @@ class Effort:
         seconds: of a turn, at least.
         peak_seconds: for each matrix size, dtype and library.
         peak_sides: of the matrices.
+        quick: whether this only shows that everything works.
     """
 
     rounds: int = 7
     seconds: float = 1.5
     peak_seconds: float = 1.0
     peak_sides: tuple[int, ...] = (1024, 2048, 4096)
+    quick: bool = False
 
 
-QUICK = Effort(rounds=2, seconds=0.05, peak_seconds=0.05, peak_sides=(256,))
+QUICK = Effort(rounds=2, seconds=0.05, peak_seconds=0.05, peak_sides=(256,), quick=True)
 """Enough to see that everything works; its numbers say little."""
 
 
@@ -44,6 +53,7 @@ def benchmark(
     batch_sizes: Sequence[int] = (16, 1),
     *,
     sides: Sequence[str] | None = None,
+    architectures: Sequence[str] | None = None,
     image_size: int | None = None,
     width: float = 1.0,
     effort: Effort | None = None,
@@ -53,13 +63,19 @@ def benchmark(
 
     Every side runs in a process of its own and holds its network ready; the sides take turns, a
     second or so each, and medians are taken over the turns. Calls go from a NumPy array to the
-    outputs; weights are random, which makes no difference to speed.
+    outputs. Weights are random, and shifts other than 0: those of a network that was never trained
+    would be left out of some sides' functions, which then compute something else.
+
+    Only what computes the same is compared: each library takes part in the form of a network that
+    it has.
 
     Args:
         networks: names of builders.
         batch_sizes: images of a call.
         sides: names, or parts of names, of the sides to measure; None: all whose packages are
             installed.
+        architectures: forms of the networks; None: the paper's, and those that the other sides
+            have.
         image_size: height and width in pixels; None: each network's own.
         width: factor on every filter count; other than 1: this package's sides only.
         effort: how long; None: some minutes for a network and batch size.
@@ -69,11 +85,18 @@ def benchmark(
         The results, also of the sides that could not run.
 
     Raises:
-        InputError: if a network, a side or a number does not exist, or no side could run.
+        InputError: if a network, a form of it, a side or a number does not exist, or no side could
+            run.
     """
     effort = effort or Effort()
     chosen = _chosen(sides)
-    tasks = [_task(name, image_size, batch, width) for name in networks for batch in batch_sizes]
+    present = [side for side in chosen if width == 1 and not side.missing()]
+    tasks = [
+        _task(name, form, image_size, batch, width)
+        for name in map(_name, networks)
+        for form in architectures or forms(name, present)
+        for batch in batch_sizes
+    ]
     left_out = {
         side.name: f"needs {', '.join(side.missing())}" for side in chosen if side.missing()
     }
@@ -92,7 +115,7 @@ def benchmark(
     ]
     if not measurements:
         raise InputError(f"No side could run: {left_out}.")
-    return Results(machine(), peak, tuple(measurements), left_out)
+    return Results(machine(), peak, tuple(measurements), left_out, effort.quick)
 
 
 def _measure(
@@ -107,7 +130,7 @@ def _measure(
     workers: dict[Side, Worker] = {}
     times: dict[Side, list[list[float]]] = {}
     memory: dict[Side, int | None] = {}
-    what = f"{task.network}, batches of {task.batch_size}"
+    what = task_name(task)
     with contextlib.ExitStack() as opened:
         for first in range(0, len(sides), _PREPARED_TOGETHER):
             together = sides[first : first + _PREPARED_TOGETHER]
@@ -154,10 +177,11 @@ def _measurement(
     speeds = [task.batch_size * len(turn) / sum(turn) for turn in turns]
     calls = np.concatenate(turns)
     speed = float(np.median(speeds))
-    dtype = side.dtype.removeprefix("mixed_")
     return Measurement(
         network=task.network,
+        architecture=task.architecture,
         size=task.size,
+        width=task.width,
         batch_size=task.batch_size,
         library=side.library,
         runtime=side.runtime,
@@ -169,18 +193,24 @@ def _measurement(
         p99=float(np.quantile(calls, 0.99)),
         memory=memory,
         operations_per_second=speed * operations,
-        share_of_peak=speed * operations / peak[dtype],
+        share_of_peak=speed * operations / peak[peak_dtype(side.dtype)],
+        date=datetime.now(UTC).date().isoformat(),
     )
 
 
-def _task(name: str, size: int | None, batch_size: int, width: float) -> Task:
+def _name(name: str) -> str:
     if name not in models.BUILDERS:
         raise unknown("model", name, models.BUILDERS)
+    return models.BUILDERS[name].__name__
+
+
+def _task(name: str, form: str, size: int | None, batch_size: int, width: float) -> Task:
+    network = NETWORKS[name]
+    if form not in network.architectures:
+        raise unknown(f"architecture of {name}", form, network.architectures)
     if batch_size < 1:
         raise InputError(f"Batches have at least 1 image, got {batch_size}.")
-    return Task(
-        name, size or NETWORKS[models.BUILDERS[name].__name__].input_size, batch_size, width
-    )
+    return Task(name, form, size or network.input_size, batch_size, width)
 
 
 def _chosen(parts: Sequence[str] | None) -> list[Side]:
@@ -193,7 +223,4 @@ def _chosen(parts: Sequence[str] | None) -> list[Side]:
 
 
 def _multiply_adds(task: Task) -> int:
-    model = models.build(
-        task.network, weights=None, input_shape=(task.size, task.size, 3), width=task.width
-    )
-    return inspection.multiply_adds(model)
+    return inspection.multiply_adds(build(task))
