@@ -154,11 +154,12 @@ def said_of(results: dict[str, dict[str, Any]], few: str, many: str) -> str:
     best = min(results[name][few]["mean"] for name in single)
     text = (
         f"{many} crops instead of {few} changed the error by {change:+.1f} points, the mean over "
-        f"{len(single)} networks. The best network with {few} has {100 * best:.1f} % error"
+        f"{len(single)} network{'s' * (len(single) > 1)}. The best network with "
+        f"{few} crop{'s' * (few != '1')} has {100 * best:.1f} % error"
     )
     if many not in results.get(ENSEMBLE, {}):
         return f"{text}."
-    return f"{text}, the ensemble with {many} {100 * results[ENSEMBLE][many]['mean']:.1f} %."
+    return f"{text}, the ensemble with {many} crops {100 * results[ENSEMBLE][many]['mean']:.1f} %."
 
 
 def picture(results: dict[str, dict[str, Any]]) -> Any:

@@ -111,6 +111,25 @@ class TrainingBatches:
             raise InputError(f"epochs must be at least 1, but got {epochs}.")
         return self._batches(0, epochs, 0, (0, 1))
 
+    def raise_if_unreadable(self, epoch: int, step: int) -> None:
+        """Name the first image of a step that cannot be read, if there is one.
+
+        It is for when the step's batch has failed: TensorFlow does not say at which image.
+
+        Args:
+            epoch: counted from 0.
+            step: of the epoch, counted from 0.
+
+        Raises:
+            InputError: see `Split.raise_if_unreadable`.
+        """
+        first = step * self.global_batch_size
+        self.split.raise_if_unreadable(self._order(epoch)[first : first + self.global_batch_size])
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Return the images of an epoch in its order."""
+        return np.random.default_rng((self.seed, epoch)).permutation(self.images)
+
     def _batches(
         self, first_epoch: int, epochs: int, first_step: int, shard: tuple[int, int]
     ) -> tf.data.Dataset:
@@ -124,8 +143,7 @@ class TrainingBatches:
             """Return the positions in the epoch that are this worker's, and the images there."""
             places = np.arange(self.steps_per_epoch * self.global_batch_size)
             places = places.reshape(self.steps_per_epoch, count, local)[first_step:, index].ravel()
-            shuffled = np.random.default_rng((self.seed, int(epoch))).permutation(self.images)
-            return places, shuffled[places]
+            return places, self._order(int(epoch))[places]
 
         def positions(epoch: tf.Tensor) -> tf.data.Dataset:
             flat = tf.numpy_function(order, [epoch], (tf.int64, tf.int64), stateful=False)

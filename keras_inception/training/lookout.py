@@ -72,7 +72,8 @@ class Lookout:
     def _judge(self, done: threading.Event, message: str) -> None:
         while not done.wait(_JUDGE_SECONDS):
             if time.monotonic() - min(self._heard.values()) > _LOST_SECONDS:
-                print(f"{WorkerLostError.__name__}: {message}", file=sys.stderr, flush=True)
+                sys.stderr.write(f"{WorkerLostError.__name__}: {message}\n")
+                sys.stderr.flush()
                 os._exit(1)
 
     def _key(self, index: int) -> str:

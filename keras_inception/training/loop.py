@@ -105,6 +105,10 @@ class Loop:
             raise InputError(
                 f"The training data ended after {index} of {self.plan.steps_per_epoch} steps."
             ) from None
+        except Exception:  # of tf.data, which does not name the image that it cannot read
+            if hasattr(self.train, "raise_if_unreadable"):
+                self.train.raise_if_unreadable(len(self.progress.rows), index)
+            raise
         means, failed = self.engine.train_step(batch, interrupted=self._signals.received)
         *values, interrupted = means.tolist()
         self.progress.step += 1

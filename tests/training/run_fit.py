@@ -70,7 +70,7 @@ def train(options, strategy="none"):
         build,
         small.recipe(**options.get("recipe", {})),
         data,
-        small.validation(side=data.side),
+        small.validation(**{"side": data.side} | options.get("validation", {})),
         run_dir=options["run_dir"],
         strategy=strategy,
         batch_statistics=options.get("batch_statistics", "local"),

@@ -116,6 +116,18 @@ def normed_googlenet(dropout=0.0):
     return _ours(ki.GoogLeNet, 32, dropout, architecture="slim")
 
 
+def blocks_net(dropout=0.0):
+    """Named blocks with batch norm, as `ki.endpoints` lists them."""
+    layers = keras.layers
+    x = inputs = keras.Input((SIDE, SIDE, 3))
+    for name, filters in (("conv2d_1a", 8), ("conv2d_2a", 8), ("mixed_5b", 16), ("mixed_5c", 16)):
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        x = layers.ReLU(name=name)(ki.layers.BatchNormalization(momentum=0.9)(x))
+    x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D(name="avg_pool")(x))
+    x = layers.Dense(CLASSES, name="logits")(x)
+    return keras.Model(inputs, layers.Activation("softmax", name="predictions")(x), name="blocks")
+
+
 def inception_v3(dropout=0.0):
     """The printed network, narrow."""
     return _ours(ki.InceptionV3, 75, dropout)

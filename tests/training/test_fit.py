@@ -22,6 +22,7 @@ from keras_inception.training import (
     label_every_head,
 )
 from keras_inception.training.checkpoints import Checkpoints
+from tests.data.pictures import fill
 from tests.training import small
 
 
@@ -323,6 +324,21 @@ def test_labels_outside_the_classes_end_the_training(tmp_path):
     object.__setattr__(data, "spoil", "labels")
     with pytest.raises(InputError, match="Step 6: a label is below 0 or not below the model's"):
         train(small.tiny_net, tmp_path, data=data)
+
+
+def test_an_image_that_cannot_be_read_ends_the_training_with_its_name(tmp_path):
+    pictures = fill(tmp_path / "pictures", {"train/a": 3, "train/b": 3})
+    for broken in (pictures / "train" / "b").iterdir():
+        broken.write_bytes(b"no picture")
+    batches = ki.data.training_batches(
+        ki.data.load(pictures, check=False).train,
+        preprocessing=Preprocessing(size=(small.SIDE, small.SIDE)),
+        global_batch_size=2,
+        mode="none",
+    )
+    recipe = small.recipe(augmentation="none")
+    with pytest.raises(InputError, match=r"The image .*b/00\d.jpg cannot be read: "):
+        train(small.tiny_net, tmp_path / "run", recipe, batches, validation=None)
 
 
 def test_weights_that_explode_end_the_training_with_their_name(tmp_path):

@@ -86,9 +86,9 @@ def test_a_training_comes_to_the_same_weights(tmp_path):
 @pytest.mark.parametrize("statistics", ["local", "synchronized"])
 def test_replicas_come_to_the_same_weights(statistics, tmp_path):
     run = {
-        "net": "normed_googlenet",
+        "net": "blocks_net",
         "dtype": "float64",
-        "data": {"side": 32, "images": 32},
+        "data": {"images": 32},
         "recipe": {"epochs": 2, "learning_rate": 0.001},
         "batch_statistics": statistics,
     }

@@ -12,8 +12,10 @@ TWENTY_STEPS = {"data": {"images": 160}, "recipe": {"epochs": 2, "clip_norm": 0.
 PLAIN = {"net": "plain_net", **TWENTY_STEPS}
 NORM = {"net": "norm_net", "batch_statistics": "synchronized", **TWENTY_STEPS}
 # Momentum 0 and a learning rate of nothing: the statistics are those of the last batch.
+# Fewer batches of validation images than processes.
 LOCAL = {
     "net": "norm_net",
+    "validation": {"images": 5},
     "data": {"images": 16},
     "recipe": {"epochs": 1, "learning_rate": 1e-30, "batch_norm_momentum": 0.0},
     "dropout": 0.5,

@@ -84,8 +84,8 @@ def _halved(proto: Any) -> Any:
 def _quantized(proto: Any, batches: list[np.ndarray]) -> Any:
     """Return the model with weights and values in 8 bits, by ONNX Runtime's own quantiser.
 
-    The weights use 7 of the bits: processors without VNNI add pairs of products in 16 bits, which
-    overflow with more.
+    Both are unsigned: with signed ones, processors without VNNI add pairs of products in 16 bits,
+    which overflow.
     """
     onnx = import_extra("onnx", "onnx")
     quantization = import_extra("onnxruntime.quantization", "onnx")
@@ -103,7 +103,13 @@ def _quantized(proto: Any, batches: list[np.ndarray]) -> Any:
         given, ready, quantized = (f"{folder}/{name}.onnx" for name in ("given", "ready", "int8"))
         onnx.save(proto, given)
         shapes.quant_pre_process(given, ready, skip_symbolic_shape=True)
+        unsigned = quantization.QuantType.QUInt8
         quantization.quantize_static(
-            ready, quantized, Reader(), per_channel=True, reduce_range=True
+            ready,
+            quantized,
+            Reader(),
+            per_channel=True,
+            activation_type=unsigned,
+            weight_type=unsigned,
         )
         return onnx.load(quantized)
