@@ -43,6 +43,7 @@ SLOW_PAGES = {  # they train, or build many networks
     "choosing_a_network.md",
     "distributed.md",
     "drawings.md",
+    "evaluation.md",
     "export.md",
     "get_started.md",
     "moving_from_others.md",
@@ -69,7 +70,7 @@ IN_CI = {
     "mkdocs build --strict": "mkdocs build --strict",
     "pip install -e '.[dev]'": 'pip install --quiet -e ".[dev]"',
     "pip install -e '.[test]'": 'pip install --quiet -e ".[dev]"',  # dev brings test, test train
-    "pip install '.[train]'": 'pip install --quiet -e ".[dev]"',
+    "pip install '.[train]'": '.whl)[train]"',
     "python -m pytest -n 2": 'eval "$command"',
 }
 # Commands that a test runs, and its words.
