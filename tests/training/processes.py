@@ -123,6 +123,18 @@ class Training:
         for process in self.processes[which]:
             process.wait()
 
+    def check_loss_ends_the_other(self, lost, number):
+        """Send one of two processes a signal; the other must say within a minute what happened."""
+        self.processes[lost].send_signal(number)
+        left = 1 - lost
+        try:
+            assert self.processes[left].wait(60) == 1
+        finally:
+            self.kill()
+        log = self.log(left)
+        assert f"WorkerLostError: Worker {left} of 2 cannot reach another worker, which has" in log
+        assert "start all of them again to go on from the last checkpoint" in log
+
     def results(self):
         """Wait for a good end; return what each run came to, in the first process."""
         for i, process in enumerate(self.processes):

@@ -111,13 +111,8 @@ def googlenet(dropout=0.0):
     return _ours(ki.GoogLeNet, 32, dropout)
 
 
-def normed_googlenet(dropout=0.0):
-    """The released GoogLeNet, with batch norm, narrow."""
-    return _ours(ki.GoogLeNet, 32, dropout, architecture="slim")
-
-
 def blocks_net(dropout=0.0):
-    """Named blocks with batch norm, as `ki.endpoints` lists them."""
+    """Named blocks with the fused batch norm, as `ki.endpoints` lists them."""
     layers = keras.layers
     x = inputs = keras.Input((SIDE, SIDE, 3))
     for name, filters in (("conv2d_1a", 8), ("conv2d_2a", 8), ("mixed_5b", 16), ("mixed_5c", 16)):
@@ -133,14 +128,13 @@ def inception_v3(dropout=0.0):
     return _ours(ki.InceptionV3, 75, dropout)
 
 
-def _ours(builder, side, dropout, **options):
+def _ours(builder, side, dropout):
     return builder(
         weights=None,
         input_shape=(side, side, 3),
         classes=CLASSES,
         width=0.1,
         dropout=dropout,
-        **options,
     )
 
 

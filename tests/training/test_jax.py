@@ -82,15 +82,7 @@ def test_a_lost_worker_ends_the_other_with_a_clear_message(lost, number, tmp_pat
     endless = NORM | {"recipe": {"epochs": 1000}, "pause": 0.02}
     both = train(tmp_path, [endless], strategy="multi_worker")
     both.wait_for_step(4)
-    both.processes[lost].send_signal(number)
-    left = 1 - lost
-    try:
-        assert both.processes[left].wait(60) == 1
-    finally:
-        both.kill()
-    message = f"Worker {left} of 2 cannot reach another worker, which has ended, crashed or lost"
-    assert f"WorkerLostError: {message}" in both.log(left)
-    assert "start all of them again to go on from the last checkpoint" in both.log(left)
+    both.check_loss_ends_the_other(lost, number)
 
 
 def test_rematerialization_is_refused(tmp_path):

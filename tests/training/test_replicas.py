@@ -20,7 +20,7 @@ LOCAL = {
     "recipe": {"epochs": 1, "learning_rate": 1e-30, "batch_norm_momentum": 0.0},
     "dropout": 0.5,
 }
-FUSED = LOCAL | {"net": "normed_googlenet", "data": {"images": 16, "side": 32}}
+FUSED = LOCAL | {"net": "blocks_net"}
 
 # The network, its side in pixels, precision, learning rate, the bound of the relative difference.
 # From random weights the gradients of v3 are so steep that a rounding in float32 shows within two
@@ -116,8 +116,8 @@ def test_batch_statistics_are_synchronised_or_averaged(strategy, tmp_path):
     assert largest_difference(one["averaged"], norm["averaged"]) < 1e-4
     check_history(one, norm)
     assert norm["synchronized"] == []  # what is saved must not ask for replicas
-    check_local_statistics(local["raw"], small.norm_net(), small.SIDE)
-    check_local_statistics(fused["raw"], small.normed_googlenet(), 32)
+    check_local_statistics(local["raw"], small.norm_net())
+    check_local_statistics(fused["raw"], small.blocks_net())
     if strategy == "mirrored":
         check_copies(local)
         (seeds,) = local["seeds"]  # the replicas drop other units
@@ -125,9 +125,9 @@ def test_batch_statistics_are_synchronised_or_averaged(strategy, tmp_path):
         assert seeds[0, 1] == seeds[1, 1] > 0
 
 
-def check_local_statistics(raw, model, side):
+def check_local_statistics(raw, model):
     """Each replica normalises by its own half of the batch; the statistics are the mean."""
-    images, _ = small.Batches(images=16, side=side).arrays(0)
+    images, _ = small.Batches(images=16).arrays(0)
     for weight, value in zip(model.weights, raw, strict=False):
         weight.assign(value)
     convolution, norm = model.layers[1:3]
