@@ -21,7 +21,13 @@ def state(shift=0.0, path="conv2d_3/kernel", shape=(2, 3)):
 
 def test_what_is_saved_comes_back_bit_by_bit(tmp_path):
     saved = state(shift=1 / 3)
-    progress = Progress(7, [{"epoch": 1, "loss": 0.1}], [1 / 3, 2.0, 3.0], False, SETTINGS)
+    progress = Progress(
+        step=7,
+        rows=[{"epoch": 1, "loss": 0.1}],
+        sums=[1 / 3, 2.0, 3.0],
+        dead_steps=4,
+        settings=SETTINGS,
+    )
     Checkpoints(tmp_path).save(progress, saved)
     fresh = state()
     assert restore(Checkpoints(tmp_path).read_latest(), fresh, SETTINGS) == progress

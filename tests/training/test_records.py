@@ -7,6 +7,7 @@ import pytest
 
 from keras_inception.errors import InputError, MissingExtra
 from keras_inception.training import NonFiniteError, draw_curves
+from keras_inception.training.averaging import SharedStatistics
 from keras_inception.training.records import Records, SaveMainModel, StopOnNonFinite, write_history
 from tests.training import small
 
@@ -84,7 +85,8 @@ def test_plain_fit_stops_at_a_loss_that_is_not_finite():
 
 def test_model_is_saved_without_an_average_too(tmp_path):
     callbacks = small.recipe(average_decay=None).callbacks(tmp_path)
-    assert [type(callback) for callback in callbacks] == [StopOnNonFinite, Records, SaveMainModel]
+    kinds = [SharedStatistics, StopOnNonFinite, Records, SaveMainModel]
+    assert [type(callback) for callback in callbacks] == kinds
     model = small.plain_net()
     callbacks[-1].set_model(model)
     callbacks[-1].on_epoch_end(0)
