@@ -23,6 +23,7 @@ from pathlib import Path
 import keras_inception as ki
 from keras_inception import data, evaluation, recipes, training
 from keras_inception.files import atomic_path
+from keras_inception.jobs.benchmark.results import machine
 from keras_inception.preprocessing import Preprocessing
 
 BATCH = 32
@@ -77,7 +78,7 @@ CASES = [
     Case("BNInception", recipes.bn_inception, 0.045, 48, 0.25),
     Case("InceptionV2", recipes.inception_v2, 0.045, 75, 0.15),
     Case("InceptionV3", recipes.inception_v3, 0.045, 75, 0.15),
-    Case("InceptionV4", recipes.inception_v4, 0.045, 75, 0.15, epochs=32),
+    Case("InceptionV4", recipes.inception_v4, 0.01, 107, 0.15),
     Case("InceptionResNetV1", recipes.inception_resnet_v1, 0.045, 75, 0.15),
     Case("InceptionResNetV2", recipes.inception_resnet_v2, 0.045, 75, 0.15),
 ]
@@ -143,7 +144,7 @@ def main() -> None:
         lines.append(run(case, arguments.runs / case.network))
         print({k: v for k, v in lines[-1].items() if k != "recipe"}, flush=True)
     with atomic_path(arguments.report) as temporary:
-        temporary.write_text(json.dumps(lines, indent=2) + "\n")
+        temporary.write_text(json.dumps({"machine": machine(), "results": lines}, indent=1) + "\n")
     sys.exit("\n".join(failures(lines)) or 0)
 
 

@@ -7,6 +7,9 @@ make their step by `train_on_batch`, compiled alike; this package's once more wi
 rematerialized. timm's is eager, its channels last, and whole in bfloat16 where Keras has
 mixed_bfloat16. Prints medians, their ratios and the most memory of each process, and writes
 `benchmarks/train_step.json`, where networks that were not measured stay as they were.
+
+TensorFlow computes convolutions by oneDNN, or not, as TF_ENABLE_ONEDNN_OPTS says; without it, as
+suits the processor. The record says what it was.
 """
 
 import argparse
@@ -160,6 +163,7 @@ def main() -> None:
     from keras_inception.jobs.benchmark.results import machine
 
     settings = {"batch": options.batch, "size": options.size, "rounds": options.rounds}
+    settings["onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "by the processor")
     record = {"machine": machine(), **settings, "results": results}
     RESULT.write_text(json.dumps(record, indent=1) + "\n")
 

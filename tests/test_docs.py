@@ -90,6 +90,8 @@ FOREIGN = (
 )  # only in snippets that say why they do not run
 
 render_networks = scripts.load("docs", "render_networks")
+render_speed = scripts.load("docs", "render_speed")
+render_benchmarks = scripts.load("docs", "render_benchmarks")
 
 
 @dataclass(frozen=True)
@@ -214,10 +216,18 @@ def test_table_of_networks_is_fresh():
     assert text == with_table(text), "run `python -m tests.regenerate`"
 
 
-def test_rendered_parts_are_fresh():
-    for path, content in render_networks.render().items():
+@pytest.mark.parametrize("script", [render_networks, render_benchmarks])
+def test_rendered_parts_are_fresh(script):
+    for path, content in script.render().items():
         fresh = path.read_text(encoding="utf-8") == content
-        assert fresh, f"{path.name}: run `python docs/render_networks.py`"
+        assert fresh, f"{path.name}: run `python docs/{script.__name__}.py`"
+
+
+def test_every_benchmark_that_is_rendered_has_its_place_and_script(tmp_path):
+    for name, (page, _) in render_benchmarks.PARTS.items():
+        assert f"<!-- {name}: " in (DOCS / page).read_text(encoding="utf-8")
+        assert (ROOT / "benchmarks" / f"{name}.py").exists()
+        assert f"benchmarks/{name}.py" in render_benchmarks.part(name, tmp_path)
 
 
 def test_every_page_is_in_the_navigation_once():
@@ -356,9 +366,9 @@ def test_floors_in_the_text_are_those_of_the_imports():
 
 
 def test_measurements_are_written_where_it_is_said():
+    elsewhere = {"parity.json", render_speed.RECORD.name}  # a test and a command write them
     for path in (ROOT / "benchmarks").glob("*.json"):
-        parity = path.name == "parity.json"
-        assert parity or path.with_suffix(".py").exists(), path.name
+        assert path.name in elsewhere or path.with_suffix(".py").exists(), path.name
     assert "PARITY_JSON" in "".join(p.read_text() for p in (ROOT / "tests/parity").glob("*.py"))
 
 

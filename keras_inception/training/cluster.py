@@ -1,9 +1,10 @@
 """The devices and processes of a training, and what the processes tell each other."""
 
 import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,7 +19,16 @@ class Cluster:
         replicas: devices in all processes together, each with a copy of the weights.
         workers: number of processes.
         worker: number of this process, from 0; process 0 writes the files.
+
+    Attributes:
+        framework: whose errors tell that another process is gone.
+        errors: the types of such errors.
+        signs_of_loss: of which their text has at least one.
     """
+
+    framework: ClassVar[str] = ""
+    errors: ClassVar[tuple[type[Exception], ...]] = ()
+    signs_of_loss: ClassVar[tuple[str, ...]] = ()
 
     replicas: int = 1
     workers: int = 1
@@ -41,6 +51,22 @@ class Cluster:
     def lookout(self) -> AbstractContextManager[Any]:
         """Return the context of a training in which a lost process ends this one."""
         return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def watching_workers(self) -> Iterator[None]:
+        """Turn the framework's errors about a lost process into one that says so.
+
+        Raises:
+            WorkerLostError: if the body fails because another process is gone.
+        """
+        try:
+            yield
+        except self.errors as error:
+            lines = str(error).splitlines()
+            said = [line for line in lines if any(sign in line for sign in self.signs_of_loss)]
+            if self.workers == 1 or not said:
+                raise
+            raise self.worker_lost(f"{self.framework} says: {said[0]}") from error
 
     def worker_lost(self, reason: str) -> WorkerLostError:
         """Return the error for a lost process; `reason` is a sentence about how it showed."""

@@ -1,10 +1,10 @@
 """A cluster of JAX devices, by `keras.distribution.DataParallel`."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import keras
@@ -17,7 +17,6 @@ from keras_inception.training.cluster import Cluster
 from keras_inception.training.lookout import Lookout
 
 _HEARTBEAT_SECONDS = 45  # after which JAX itself ends the others; its default is 100
-_SIGNS_OF_LOSS = ("Gloo", "NCCL", "heartbeat", "coordination service", "distributed service")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,6 +27,19 @@ class JaxCluster(Cluster):
         distribution: over all devices of all processes; None for a single device.
         others: tells whether the other processes live; None for a single process.
     """
+
+    framework: ClassVar[str] = "JAX"
+    errors: ClassVar[tuple[type[Exception], ...]] = (
+        ValueError,
+        RuntimeError,
+    )
+    signs_of_loss: ClassVar[tuple[str, ...]] = (
+        "Gloo",
+        "NCCL",
+        "heartbeat",
+        "coordination service",
+        "distributed service",
+    )
 
     distribution: keras.distribution.DataParallel | None = None
     others: Lookout | None = None
@@ -101,22 +113,6 @@ class JaxCluster(Cluster):
             if self.is_chief:
                 numbers[:] = np.frombuffer(data, np.uint8)
             return np.asarray(multihost_utils.broadcast_one_to_all(numbers)).tobytes()
-
-    @contextlib.contextmanager
-    def watching_workers(self) -> Iterator[None]:
-        """Turn JAX's errors about a lost process into one that says so.
-
-        Raises:
-            WorkerLostError: if the body fails because another process is gone.
-        """
-        try:
-            yield
-        except (ValueError, RuntimeError) as error:  # JAX's own are of either kind
-            text = str(error)
-            if self.workers == 1 or not any(sign in text for sign in _SIGNS_OF_LOSS):
-                raise
-            reason = text.splitlines()[0]
-            raise self.worker_lost(f"JAX says: {reason}") from error
 
     def sharding(self, *axes: str | None) -> NamedSharding | None:
         """Return how an array lies on the devices: "batch" for rows, nothing for copies."""

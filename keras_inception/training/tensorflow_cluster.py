@@ -1,18 +1,16 @@
 """A cluster of `tf.distribute`."""
 
-import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from keras_inception.training.cluster import Cluster
 
-_ABORTED = "Collective ops is aborted"
 _BROADCAST_PART = 1 << 22
 
 
@@ -23,6 +21,10 @@ class TensorFlowCluster(Cluster):
     Args:
         strategy: the strategy; TensorFlow's default one for a single device.
     """
+
+    framework: ClassVar[str] = "TensorFlow"
+    errors: ClassVar[tuple[type[Exception], ...]] = (tf.errors.OpError,)
+    signs_of_loss: ClassVar[tuple[str, ...]] = ("Collective ops is aborted",)
 
     strategy: tf.distribute.Strategy
 
@@ -75,21 +77,6 @@ class TensorFlowCluster(Cluster):
         """Give each device of this process an equal part of the rows of some arrays."""
         parts = [np.split(array, self.local_replicas) for array in batch]
         return [self._per_replica(part.__getitem__) for part in parts]
-
-    @contextlib.contextmanager
-    def watching_workers(self) -> Iterator[None]:
-        """Turn TensorFlow's errors about a lost process into one that says so.
-
-        Raises:
-            WorkerLostError: if the body fails because another process is gone.
-        """
-        try:
-            yield
-        except tf.errors.OpError as error:
-            if self.workers == 1 or _ABORTED not in error.message:
-                raise
-            reason = error.message[error.message.index(_ABORTED) :].splitlines()[0]
-            raise self.worker_lost(f"TensorFlow says: {reason}") from error
 
     @functools.cached_property
     def _all_reduce(self):

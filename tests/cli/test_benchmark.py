@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import re
+import time
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ from keras_inception import inspection
 from keras_inception.errors import InputError
 from keras_inception.facts import facts
 from keras_inception.jobs import benchmark
+from keras_inception.jobs.benchmark import peak
 from keras_inception.jobs.benchmark.sides import (
     FORMS,
     SIDES,
@@ -51,8 +53,8 @@ def results(*measurements, left_out=None, quick=False, **changes):
         "cpu": "A processor", "cores": 2, "native_bfloat16": "amx_bf16", "system": "Linux x86_64",
         "python": "3.11", "packages": {"keras": "3.15.1"},
     }  # fmt: skip
-    peak = {"float32": 400e9, "bfloat16": 1900e9}
-    return benchmark.Results(facts | changes, peak, measurements, left_out or {}, quick)
+    rates = {"float32": 400e9, "bfloat16": 1900e9}
+    return benchmark.Results(facts | changes, rates, measurements, left_out or {}, quick)
 
 
 STOCK = measurement(
@@ -86,9 +88,9 @@ def test_quick_run(run_cli, tmp_path):
     assert found["slowest"] <= speed <= found["fastest"]
     assert 0 < found["p50"] <= found["p99"] < 60
     assert 1e8 < found["memory"] < 1e10
-    peak = json.loads(file.read_text())["peak"]
-    assert found["share_of_peak"] == pytest.approx(speed * operations / peak["float32"])
-    assert peak["bfloat16"] > 1e8
+    rates = json.loads(file.read_text())["peak"]
+    assert found["share_of_peak"] == pytest.approx(speed * operations / rates["float32"])
+    assert rates["bfloat16"] > 1e8
     assert found["architecture"] == "paper"
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", found["date"])
     assert "keras_inception  tensorflow  float32" in output
@@ -112,6 +114,21 @@ def test_only_the_tasks_that_were_measured_are_replaced(tmp_path):
     assert merged.measurements[-1].images_per_second == 60.0
     merged.write(tmp_path / "results.json")
     assert benchmark.read(tmp_path / "results.json") == merged
+
+
+def test_after_a_product_that_takes_too_long_larger_ones_are_left_out(monkeypatch):
+    """Emulated bfloat16 would take minutes."""
+    made = []
+
+    def product(side, dtype):
+        made.append((side, dtype))
+        return lambda: time.sleep(0.02 if (side, dtype) == (20, "bfloat16") else 0.001)
+
+    monkeypatch.setitem(peak.LIBRARIES, "slow", product)
+    found = peak.matrix_peak("slow", (10, 20, 30), 0.01)
+    sides = {dtype: [side for side, of in made if of == dtype] for dtype in peak.DTYPES}
+    assert sides == {"float32": [10, 20, 30], "bfloat16": [10, 20]}
+    assert 0 < found["bfloat16"] <= 2 * 10**3 / 0.001 < found["float32"] <= 2 * 30**3 / 0.001
 
 
 def test_the_higher_peak_counts_for_all_that_was_measured():
@@ -282,13 +299,18 @@ def test_tables_name_the_fastest_first_and_the_speedup():
         results(STOCK, measurement(date="2026-07-03"))
     )
     assert "matrix peak 400 GFLOP/s float32, 1900 GFLOP/s bfloat16" in benchmark.text(found)
-    short = benchmark.summary(found).splitlines()[2:4]
+    heading, rule, *short = benchmark.summary(found).splitlines()[:4]
+    assert heading == (  # nothing in TensorFlow, and no mixed_bfloat16
+        "| network | form | pixels | batch | keras.applications float32 | here, fastest | speed-up "
+        "| of peak | fastest of others |"
+    )
+    assert rule == "| --- | --- |" + " ---: |" * 7
     assert short[0] == (
-        "| InceptionV3 | paper | 299 | 16 | 10.0 | - | - | 50.0 (openvino bfloat16) | 5.00x | 80% "
+        "| InceptionV3 | paper | 299 | 16 | 10.0 | 50.0 (openvino bfloat16) | 5.00x | 80% "
         "| 40.0 (torchvision, torch.compile, bfloat16) |"
     )
-    assert short[1].startswith(
-        "| InceptionV3 | paper | 299 | 1 | - | - | - | 50.0 (openvino bfloat16) | -"
+    assert short[1] == (
+        "| InceptionV3 | paper | 299 | 1 | - | 50.0 (openvino bfloat16) | - | 80% | - |"
     )
 
 

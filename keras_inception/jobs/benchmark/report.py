@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from keras_inception.errors import import_extra
 from keras_inception.files import atomic_path
@@ -18,13 +19,18 @@ _HEADINGS = (
     "network", "form", "pixels", "batch", "library", "runtime", "dtype", "images/s", "spread",
     "p50 ms", "p99 ms", "memory MB", "of peak", "speed-up",
 )  # fmt: skip
+_SUMMARY = (
+    "network", "form", "pixels", "batch", "keras.applications float32", "mixed_bfloat16",
+    "here, TensorFlow", "here, fastest", "speed-up", "of peak", "fastest of others",
+)  # fmt: skip
+_SUMMARY_RULES = ("---",) * 2 + ("---:",) * 9
 _TEXTS = ("network", "form", "library", "runtime", "dtype")  # columns that hold no numbers
 _IS_TEXT = tuple(heading in _TEXTS for heading in _HEADINGS)
 
 
 @dataclass(frozen=True)
 class Bound:
-    """How much faster than another side this package has to be (issue 5 of the project).
+    """How much faster than another side this package has to be.
 
     Attributes:
         least: how many times as fast.
@@ -152,12 +158,9 @@ def summary(results: Results) -> str:
 
     Columns: `keras.applications` in both precisions, this package in TensorFlow and in its fastest
     runtime with its speed-up over `keras.applications` in float32, and the fastest of the others.
+    Columns in which nothing was measured are left out.
     """
-    lines = [
-        "| network | form | pixels | batch | keras.applications float32 | mixed_bfloat16 "
-        "| here, TensorFlow | here, fastest | speed-up | of peak | fastest of others |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    rows = []
     for group in _groups(results):
         ours = [each for each in group if each.library == OURS]
         others = [each for each in group if each.library not in (OURS, STOCK)]
@@ -177,7 +180,13 @@ def summary(results: Results) -> str:
             f"{best.share_of_peak:.0%}" if best else "-",
             f"{_speed(others[0])} ({others[0].side})" if others else "-",
         )
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(cells)
+    columns = [
+        (heading, rule, *cells)
+        for heading, rule, *cells in zip(_SUMMARY, _SUMMARY_RULES, *rows, strict=True)
+        if set(cells) != {"-"}
+    ]
+    lines = [f"| {' | '.join(line)} |" for line in zip(*columns, strict=True)]
     return "\n".join([*lines, "", machine_line(results), ""])
 
 
@@ -198,14 +207,18 @@ def text(results: Results) -> str:
 
 def machine_line(results: Results) -> str:
     """Return one sentence about the machine."""
-    facts = results.machine
     peak = ", ".join(f"{rate / 1e9:.0f} GFLOP/s {dtype}" for dtype, rate in results.peak.items())
-    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
     dates = sorted({each.date for each in results.measurements})
     when = " to ".join(dict.fromkeys([dates[0], dates[-1]])) if dates else "no day"
+    return f"Measured on {when} on {machine_text(results.machine)}; matrix peak {peak}."
+
+
+def machine_text(machine: Mapping[str, Any]) -> str:
+    """Return what `machine()` found as text, without a full stop."""
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     return (
-        f"Measured on {when} on {facts['cores']} cores of {facts['cpu']} "
-        f"(native bfloat16: {facts['native_bfloat16'] or 'none'}); matrix peak {peak}; {packages}."
+        f"{machine['cores']} cores of {machine['cpu']} "
+        f"(native bfloat16: {machine['native_bfloat16'] or 'none'}), with {packages}"
     )
 
 
