@@ -1,6 +1,7 @@
 """Write the table, the chart and the builder's reference: `python docs/render_networks.py`.
 
-The figures come from `keras_inception/facts.json`, the scores from `weights_manifest.json`.
+The figures come from `keras_inception/facts.json`, the scores from `weights_manifest.json`, the
+speeds from `benchmarks/results.json`.
 """
 
 import inspect
@@ -8,10 +9,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from render_speed import RECORD
 from rendering import DOCS, filled, write
 
 import keras_inception as ki
 from keras_inception.facts import Facts, facts
+from keras_inception.jobs import benchmark
 from keras_inception.weights import Checkpoint, default_weights
 
 CHOOSING = DOCS / "choosing_a_network.md"
@@ -36,6 +39,7 @@ class Row:
         top1: published accuracy in percent.
         top5: likewise.
         protocol: of these.
+        speed: measured images a second; None if it was not measured.
     """
 
     name: str
@@ -45,6 +49,18 @@ class Row:
     top1: float | None = None
     top5: float | None = None
     protocol: str = ""
+    speed: float | None = None
+
+
+SPEED_SIDE, SPEED_BATCH = "keras_inception, tensorflow, float32", 16
+
+
+def speed(name: str, form: str) -> float | None:
+    """Return the measured speed of a network at its own size in `SPEED_SIDE`."""
+    wanted = (name, form, facts()[name][form].input_size, 1.0, SPEED_BATCH)
+    found = benchmark.read(RECORD).measurements if RECORD.exists() else ()
+    speeds = [m.images_per_second for m in found if (m.task, m.side) == (wanted, SPEED_SIDE)]
+    return speeds[0] if speeds else None
 
 
 def rows() -> list[Row]:
@@ -56,22 +72,24 @@ def row(name: str) -> Row:
     """Return a network with its default weights and their first published score."""
     entry = default_weights(name)
     if entry is None:
-        return Row(name, "paper", facts()[name]["paper"], None)
+        return Row(name, "paper", facts()[name]["paper"], None, speed=speed(name, "paper"))
     score = next(a for a in entry.accuracy if a.dataset == SCORES_ON and a.top1 is not None)
     form = entry.architecture
-    return Row(name, form, facts()[name][form], entry, score.top1, score.top5, score.protocol)
+    published = (score.top1, score.top5, score.protocol)
+    return Row(name, form, facts()[name][form], entry, *published, speed(name, form))
 
 
 def table() -> str:
     """Return the table of the networks in Markdown, and where its scores come from."""
     lines = [
-        "| network | parameters | multiply-adds | input | top-1 | top-5 |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| network | parameters | multiply-adds | input | top-1 | top-5 | images/s |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for r in rows():
         scores = [f"{s:.1f} %" if s is not None else "none" for s in (r.top1, r.top5)]
         size = [f"{r.facts.parameters / 1e6:.1f} M", f"{r.facts.multiply_adds / 1e9:.2f} G"]
-        cells = [r.name, *size, str(r.facts.input_size), *scores]
+        measured = f"{r.speed:.1f}" if r.speed else "-"
+        cells = [r.name, *size, str(r.facts.input_size), *scores, measured]
         lines.append(f"| {' | '.join(cells)} |")
     sources = [
         f"- {r.name}: `{r.weights.id}`, architecture `{r.architecture}`; {r.protocol}."
@@ -92,7 +110,7 @@ def chart() -> str:
         dx, dy, anchor = _LABELS.get(r.name, (radius + 6, 4, "start"))
         parts.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
-            f'<text x="{x + dx:.1f}" y="{y + dy:.1f}" text-anchor="{anchor}">{r.name}</text>'
+            f'<text x="{x + dx:.1f}" y="{y + dy:.1f}" text-anchor="{anchor}">{label(r)}</text>'
         )
     return "\n".join(
         [
@@ -105,6 +123,11 @@ def chart() -> str:
             "</svg>\n",
         ]
     )
+
+
+def label(r: Row) -> str:
+    """Return what stands beside a network in the chart."""
+    return f"{r.name}, {r.speed:.1f} images/s" if r.speed else r.name
 
 
 _STYLE = """\

@@ -16,15 +16,15 @@ from keras_inception.networks import NETWORKS
 _OURS_COLOUR, _OTHERS_COLOUR = "#1f6feb", "#8c959f"
 
 _HEADINGS = (
-    "network", "form", "pixels", "batch", "library", "runtime", "dtype", "images/s", "spread",
-    "p50 ms", "p99 ms", "memory MB", "of peak", "speed-up",
+    "library", "runtime", "dtype", "images/s", "spread", "p50 ms", "p99 ms", "memory MB", "of peak",
+    "speed-up",
 )  # fmt: skip
 _SUMMARY = (
     "network", "form", "pixels", "batch", "keras.applications float32", "mixed_bfloat16",
     "here, TensorFlow", "here, fastest", "speed-up", "of peak", "fastest of others",
 )  # fmt: skip
 _SUMMARY_RULES = ("---",) * 2 + ("---:",) * 9
-_TEXTS = ("network", "form", "library", "runtime", "dtype")  # columns that hold no numbers
+_TEXTS = ("library", "runtime", "dtype")  # columns that hold no numbers
 _IS_TEXT = tuple(heading in _TEXTS for heading in _HEADINGS)
 
 
@@ -117,17 +117,15 @@ def _verdict(value: float, least: float, text: str) -> str:
     return f"at least {text} is the goal: {'reached' if value >= least else 'missed'}."
 
 
-def rows(results: Results) -> list[tuple[str, ...]]:
-    """Return a row of text for every measurement, the fastest of each task first.
+def rows(group: Iterable[Measurement]) -> list[tuple[str, ...]]:
+    """Return a row of text for every measurement of a task.
 
     The speed-up is that over `keras.applications` in float32, where it has the network.
     """
+    group = list(group)
+    stock = _stock(group)
     return [
         (
-            each.network,
-            each.architecture,
-            str(each.size),
-            str(each.batch_size),
             each.library,
             each.runtime,
             each.dtype,
@@ -139,18 +137,19 @@ def rows(results: Results) -> list[tuple[str, ...]]:
             f"{each.share_of_peak:.0%}",
             f"{each.images_per_second / stock:.2f}x" if stock else "-",
         )
-        for group in _groups(results)
-        for stock in [_stock(group)]
         for each in group
     ]
 
 
 def markdown(results: Results) -> str:
-    """Return the results as a Markdown table, below it the machine."""
+    """Return the results as a Markdown table for each task, below them the machine."""
     rule = ["---" if is_text else "---:" for is_text in _IS_TEXT]
-    lines = ["| " + " | ".join(_HEADINGS) + " |", "|" + "|".join(rule) + "|"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows(results)]
-    return "\n".join([*lines, "", machine_line(results), ""])
+    lines = []
+    for group in _groups(results):
+        table = (_HEADINGS, rule, *rows(group))
+        lines += [f"**{task_name(group[0])}**", ""]
+        lines += [*(f"| {' | '.join(line)} |" for line in table), ""]
+    return "\n".join([*lines, machine_line(results), ""])
 
 
 def summary(results: Results) -> str:
@@ -160,7 +159,7 @@ def summary(results: Results) -> str:
     runtime with its speed-up over `keras.applications` in float32, and the fastest of the others.
     Columns in which nothing was measured are left out.
     """
-    rows = []
+    lines = []
     for group in _groups(results):
         ours = [each for each in group if each.library == OURS]
         others = [each for each in group if each.library not in (OURS, STOCK)]
@@ -180,29 +179,34 @@ def summary(results: Results) -> str:
             f"{best.share_of_peak:.0%}" if best else "-",
             f"{_speed(others[0])} ({others[0].side})" if others else "-",
         )
-        rows.append(cells)
+        lines.append(cells)
     columns = [
         (heading, rule, *cells)
-        for heading, rule, *cells in zip(_SUMMARY, _SUMMARY_RULES, *rows, strict=True)
+        for heading, rule, *cells in zip(_SUMMARY, _SUMMARY_RULES, *lines, strict=True)
         if set(cells) != {"-"}
     ]
-    lines = [f"| {' | '.join(line)} |" for line in zip(*columns, strict=True)]
-    return "\n".join([*lines, "", machine_line(results), ""])
+    table = [f"| {' | '.join(line)} |" for line in zip(*columns, strict=True)]
+    return "\n".join([*table, "", machine_line(results), ""])
 
 
 def text(results: Results) -> str:
-    """Return the results as a table for a terminal."""
-    table = [_HEADINGS, *rows(results)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if is_text else cell.rjust(width)
-            for cell, width, is_text in zip(row, widths, _IS_TEXT, strict=True)
-        ).rstrip()
-        for row in table
-    ]
+    """Return the results as tables for a terminal."""
+    tables = {task_name(group[0]): [_HEADINGS, *rows(group)] for group in _groups(results)}
+    columns = zip(*(row for table in tables.values() for row in table), strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    lines = []
+    for task, table in tables.items():
+        lines += [task, *(_aligned(row, widths) for row in table), ""]
     notes = [f"left out: {side}: {why}" for side, why in results.left_out.items()]
-    return "\n".join([*lines, "", machine_line(results), *bounds(results), *notes])
+    return "\n".join([*lines, machine_line(results), *bounds(results), *notes])
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = (
+        cell.ljust(width) if is_text else cell.rjust(width)
+        for cell, width, is_text in zip(row, widths, _IS_TEXT, strict=True)
+    )
+    return "  ".join(cells).rstrip()
 
 
 def machine_line(results: Results) -> str:
