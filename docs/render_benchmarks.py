@@ -45,6 +45,16 @@ def train_step(record: Mapping[str, Any]) -> str:
     return f"{table(headings, rows)}\n\n{text}"
 
 
+def kernel_gradient(record: Mapping[str, Any]) -> str:
+    """Return the seconds of all kernels' gradients by each way."""
+    results = record["results"]
+    ways = list(next(iter(results.values())))
+    rows = [(way, *(f"{found[way]:.2f}" for found in results.values())) for way in ways]
+    headings = ("seconds for all kernels", *(f"TF_ENABLE_ONEDNN_OPTS={name}" for name in results))
+    text = f"Medians of {record['rounds']} alternating rounds, batches of {record['batch']} images."
+    return f"{table(headings, rows)}\n\n{text}"
+
+
 def input_pipeline(record: Mapping[str, Any]) -> str:
     """Return how fast images are distorted, and how long a train step waits for them."""
     speeds = record["results"]["images_per_second"]
@@ -136,6 +146,7 @@ def export_accuracy(record: Mapping[str, Any]) -> str:
 
 PARTS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "train_step": ("training.md", train_step),
+    "kernel_gradient": ("training.md", kernel_gradient),
     "input_pipeline": ("training.md", input_pipeline),
     "seven_recipes": ("training.md", seven_recipes),
     "export_accuracy": ("export.md", export_accuracy),

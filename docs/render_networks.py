@@ -127,7 +127,7 @@ def chart() -> str:
 
 def label(r: Row) -> str:
     """Return what stands beside a network in the chart."""
-    return f"{r.name}, {r.speed:.1f} images/s" if r.speed else r.name
+    return f"{r.name}, {r.speed:.1f}/s" if r.speed else r.name
 
 
 _STYLE = """\
@@ -152,7 +152,9 @@ def _axes() -> str:
             f'<text x="{_x(cost):.1f}" y="{_HEIGHT - _BOTTOM + 20}" text-anchor="middle">{cost}'
             "</text>"
         )
-    words = "multiply-adds of one image, in thousand millions; area: parameters"
+    words = (
+        "multiply-adds of one image, in thousand millions; area: parameters; /s: measured images"
+    )
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     lines.append(f'<text x="{middle}" y="{_HEIGHT - 12}" text-anchor="middle">{words}</text>')
     lines.append(f'<text x="{_LEFT + 8}" y="{_TOP + 2}">top-1 accuracy</text>')

@@ -66,7 +66,8 @@ def report(
     )
     sentence = (
         f"The average had the lower error in {won} of {epochs} epochs; at the end of the "
-        f"training it was lower by {reporting.written(last, 1, 100)} points."
+        f"training it was {'lower' if last['mean'] >= 0 else 'higher'} by "
+        f"{reporting.written(last | {'mean': abs(last['mean'])}, 1, 100)} points."
     )
     content = {
         "settings": reporting.settings(shown, failed),

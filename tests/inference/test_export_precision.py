@@ -114,6 +114,7 @@ def inception_digits():
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("inception_digits")  # so that it is trained once
 @pytest.mark.parametrize(("form", "precision"), BY_NAME)
 def test_inception_finds_digits(inception_digits, form, precision, tmp_path):
     assert inception_digits.accuracy > 0.9
