@@ -11,12 +11,13 @@ weight that their recipes give it is not used here. An interrupted run goes on w
 Report, for each network: test accuracy, accuracy and loss of the averaged and of the raw weights on
 the validation images, seconds. It fails if a test accuracy is below 95 %, or if the averaged
 weights do worse than the raw ones: have a larger loss, which says more than the accuracy on so few
-images.
+images, in the mean over the last epochs, since that of the raw weights goes up and down.
 """
 
 import argparse
 import dataclasses
 import json
+import statistics
 import sys
 from pathlib import Path
 
@@ -34,7 +35,7 @@ SHORT = {
     "augmentation": "light",
 }
 LOWEST_ACCURACY = 0.95
-SAME_LOSS = 1.01  # 358 images do not tell losses apart whose ratio is less
+LAST_EPOCHS = 4  # whose losses are compared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +102,10 @@ def run(case: Case, folder: Path) -> dict:
         case.build, case.shortened, batches, validation, run_dir=folder, evaluate_raw=True
     )
     report = evaluation.evaluate(trained.model, digits.test, preprocessing=preprocessing)
-    last = trained.history[-1]
+    last = {
+        name: statistics.fmean(row[name] for row in trained.history[-LAST_EPOCHS:])
+        for name in ("val_accuracy", "val_loss", "raw_val_accuracy", "raw_val_loss")
+    }
     return {
         "network": case.network,
         "recipe": dataclasses.asdict(case.shortened),
@@ -125,7 +129,7 @@ def failures(lines: list[dict]) -> list[str]:
     for line in lines:
         if line["test_accuracy"] < LOWEST_ACCURACY:
             wrong.append(f"{line['network']}: test accuracy {line['test_accuracy']:.4f}")
-        if line["validation_loss"] > SAME_LOSS * line["raw_validation_loss"]:
+        if line["validation_loss"] > line["raw_validation_loss"]:
             wrong.append(f"{line['network']}: averaged weights worse than raw ones")
     return wrong
 

@@ -123,7 +123,10 @@ def seven_recipes(record: Mapping[str, Any]) -> str:
         "validation loss, averaged weights", "raw weights", "minutes",
     )  # fmt: skip
     first = record["results"][0]
-    text = f"Batches of {first['batch']} images; {first['test_images']} test images."
+    text = (
+        f"Batches of {first['batch']} images; {first['test_images']} test images; losses are means "
+        "over the last four epochs."
+    )
     return f"{table(headings, rows)}\n\n{text}"
 
 
