@@ -13,6 +13,9 @@ MODEL_FILE = "model.keras"
 CONFIG_FILE = "config.json"
 """What a run folder calls the file of its settings, preprocessing and class names."""
 
+SETTINGS_FILE = "training.json"
+"""What `ki.training.fit` calls the file of recipe, data and plan."""
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike, *, overwrite: bool = True) -> Iterator[Path]:

@@ -140,7 +140,7 @@ def cannot_read(name: str, error: tf.errors.OpError) -> InputError:
     reason = _GRAPH_NOISE.sub("", reason).strip().rstrip(".")
     return InputError(
         f"The image {name} cannot be read: {reason}. Mend or remove it; of a folder or of TFRecord "
-        "files, skip_broken=True (--skip-broken) leaves such images out."
+        "files, skip_broken=True leaves such images out."
     )
 
 
@@ -180,7 +180,7 @@ def without_broken(
         raise InputError(
             f"{where}: {len(broken)} of {len(names)} images cannot be read: "
             f"{', '.join(broken[:_SHOWN])}{more}. Mend or remove them, or leave them out with "
-            "skip_broken=True (--skip-broken)."
+            "skip_broken=True."
         )
     return np.array([found is None for found in problems], bool)
 

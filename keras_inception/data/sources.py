@@ -81,7 +81,7 @@ def load(
     is_records = not is_digits and not is_prepared and folder.is_dir() and bool(shards(folder))
     if skip_broken and (is_digits or is_name or is_prepared):
         raise InputError(
-            "skip_broken=True (--skip-broken) is for folders of images and TFRecord files, which "
+            "skip_broken=True is for folders of images and TFRecord files, which "
             f"{name_or_path} is not: its images are not checked. Leave it out."
         )
     if label_offset and not is_records:
@@ -108,4 +108,6 @@ def load(
 
 def _looks_like_path(name: str | os.PathLike) -> bool:
     """Tell whether this can only be meant as a path, not as a dataset's name."""
-    return not isinstance(name, str) or name.startswith((".", "~", os.sep))
+    if not isinstance(name, str) or name.startswith((".", "~", os.sep)):
+        return True
+    return name.endswith("/") or name.count("/") > 1  # a dataset is called name/configuration

@@ -10,7 +10,7 @@ import keras
 from keras_inception import models
 from keras_inception.class_names import imagenet_classes
 from keras_inception.errors import InputError
-from keras_inception.files import CONFIG_FILE, MODEL_FILE
+from keras_inception.files import CONFIG_FILE, MODEL_FILE, SETTINGS_FILE
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.weights import info, list_weights
 from keras_inception.weights.manifest import unknown_weights
@@ -40,8 +40,8 @@ def load_trained(source: str | os.PathLike) -> Trained:
 
     Args:
         source: a folder that `keras-inception train` left; a `.keras` file of a classifier, with
-            the papers' preprocessing at its input size unless the run's config.json lies beside
-            it; or an id that `ki.list_weights()` knows.
+            the preprocessing that the run's config.json or training.json beside it has, else the
+            papers' at its input size; or an id that `ki.list_weights()` knows.
 
     Returns:
         The network, its preprocessing and its class names (if nothing names them: ImageNet's for
@@ -112,7 +112,14 @@ def _from_file(path: Path) -> Trained:
         preprocessing = Preprocessing(**facts["preprocessing"])
         names = tuple(facts["class_names"])
         return Trained(str(path), model, preprocessing, names, facts["seed"])
-    return with_defaults(model, str(path))
+    return with_defaults(model, str(path), _trained_with(path.with_name(SETTINGS_FILE)))
+
+
+def _trained_with(settings: Path) -> Preprocessing | None:
+    """Return the preprocessing that `ki.training.fit` noted; None if it did not."""
+    fields = json.loads(settings.read_text()) if settings.is_file() else {}
+    found = fields.get("data.preprocessing")
+    return Preprocessing(**found) if found else None
 
 
 def _from_weights(weights_id: str) -> Trained:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_inception.errors import InputError
-from keras_inception.files import atomic_path
+from keras_inception.files import SETTINGS_FILE, atomic_path
 from keras_inception.recipes import Plan, Recipe, as_dict
 from keras_inception.training import strategies
 from keras_inception.training.checkpoints import Checkpoints, Progress, remove_leftovers, restore
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from keras_inception.data import TrainingBatches
 
 RESUME = ("auto", "required", "never")
-SETTINGS_FILE = "training.json"
 _OF_DATA = ("images", "global_batch_size", "epoch")
 
 
@@ -120,7 +119,7 @@ def fit(
         Interrupted: on SIGINT or SIGTERM, after the step was finished and saved.
         MissingExtra: if matplotlib is not installed.
     """
-    _check_arguments(resume, checkpoint_steps)
+    _check_arguments(build, recipe, resume, checkpoint_steps)
     _check_data(train, recipe)
     check_batch_statistics(batch_statistics)
     plan = recipe.plan(train.images, train.global_batch_size)
@@ -137,8 +136,11 @@ def fit(
     settings = _settings(plan, train, model, seed, batch_statistics)
     checkpoints = Checkpoints(run_dir / "checkpoints")
     if cluster.is_chief:
-        _prepare(run_dir, plan, settings, resume, checkpoints)
+        _prepare(run_dir, resume, checkpoints)
     progress = _begin(checkpoints, engine, settings)
+    _check_epochs(run_dir, progress, recipe)
+    if cluster.is_chief:
+        _note(run_dir, plan, settings)
     engine.start()
     loop = Loop(
         engine=engine,
@@ -162,7 +164,17 @@ def fit(
     return TrainingRun(engine.main_model, progress.rows, progress.step, run_dir)
 
 
-def _check_arguments(resume: str, checkpoint_steps: int | None) -> None:
+def _check_arguments(build: Any, recipe: Any, resume: str, checkpoint_steps: int | None) -> None:
+    if isinstance(build, keras.Model) or not callable(build):
+        raise InputError(
+            f"build is a {type(build).__name__}; expected a function that returns a new model, so "
+            "that it is built where the strategy wants it: lambda: ki.InceptionV3(weights=None)."
+        )
+    if not isinstance(recipe, Recipe):
+        raise InputError(
+            f"recipe is {recipe!r}; expected a Recipe, such as ki.recipes.inception_v3 or "
+            'ki.recipes.get("inception_v3").'
+        )
     if resume not in RESUME:
         raise InputError(f"resume must be one of {', '.join(RESUME)}, not {resume!r}.")
     if checkpoint_steps is not None and checkpoint_steps < 1:
@@ -213,8 +225,8 @@ def _settings(
     return json.loads(json.dumps(settings))  # as they come back from a file
 
 
-def _prepare(run_dir, plan, settings, resume, checkpoints) -> None:
-    """Tidy the folder up after a killed run; note what this one does."""
+def _prepare(run_dir, resume, checkpoints) -> None:
+    """Tidy the folder up after a killed run."""
     if resume == "never" and checkpoints.files():
         raise InputError(
             f"{run_dir} holds the checkpoints of an earlier run. Use another run_dir, or "
@@ -224,6 +236,19 @@ def _prepare(run_dir, plan, settings, resume, checkpoints) -> None:
         raise InputError(f"{run_dir} has no checkpoint to go on from; resume='auto' starts anew.")
     remove_leftovers(run_dir)
     remove_leftovers(checkpoints.folder)
+
+
+def _check_epochs(run_dir, progress: Progress, recipe: Recipe) -> None:
+    if len(progress.rows) > recipe.epochs:
+        raise InputError(
+            f"{run_dir} holds a training of {len(progress.rows)} finished epochs, more than the "
+            f"{recipe.epochs} that are asked for. Ask for at least {len(progress.rows)}, or use "
+            "another folder."
+        )
+
+
+def _note(run_dir, plan, settings) -> None:
+    """Write down what this training does."""
     with atomic_path(run_dir / SETTINGS_FILE) as temporary:
         facts = settings | {"epochs": plan.recipe.epochs, "plan": str(plan).splitlines()}
         temporary.write_text(json.dumps(facts, indent=2) + "\n")

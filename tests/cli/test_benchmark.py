@@ -198,9 +198,9 @@ def test_bounds_that_a_run_can_judge_are_judged():
     start = "InceptionV3 (paper), 299 px, batches of 16: keras_inception, "
     stock = "as fast as keras.applications, tensorflow, float32"
     assert found == [
-        f"{start}tensorflow, bfloat16 is 4.40 times {stock}; at least 4.5 is the goal: missed.",
-        f"{start}tensorflow, float32 is 1.10 times {stock}; at least 1.05 is the goal: reached.",
-        f"{start}openvino, bfloat16 is 6.00 times {stock}; at least 5.5 is the goal: reached.",
+        f"{start}tensorflow, bfloat16 is 4.400 times {stock}; at least 4.5 is the goal: missed.",
+        f"{start}tensorflow, float32 is 1.100 times {stock}; at least 1.05 is the goal: reached.",
+        f"{start}openvino, bfloat16 is 6.000 times {stock}; at least 5.5 is the goal: reached.",
         f"{start}openvino, bfloat16 reaches 80% of the peak; at least 80% is the goal: reached.",
     ]
     without = benchmark.bounds(results(STOCK, *sides, native_bfloat16=None))
@@ -216,7 +216,7 @@ def test_bounds_that_a_run_can_judge_are_judged():
     (first, second) = benchmark.bounds(results(*torch, *ours_too, native_bfloat16=None))
     assert first.startswith("InceptionV3 (torchvision), 299 px, batches of 16: keras_inception, ")
     assert first.endswith(
-        "is 0.95 times as fast as torchvision, torch.compile, bfloat16; "
+        "is 0.950 times as fast as torchvision, torch.compile, bfloat16; "
         "at least 0.97 is the goal: missed."
     )
     assert second.startswith("GoogLeNet (torchvision), 224 px")
@@ -311,8 +311,8 @@ def test_tables_name_the_fastest_first_and_the_speedup():
     assert "matrix peak 400 GFLOP/s float32, 1900 GFLOP/s bfloat16" in benchmark.text(found)
     heading, rule, *short = benchmark.summary(found).splitlines()[:4]
     assert heading == (  # nothing in TensorFlow, and no mixed_bfloat16
-        "| network | form | pixels | batch | keras.applications float32 | here, fastest | speed-up "
-        "| of peak | fastest of others |"
+        "| network | form | pixels | batch | keras.applications float32 | here, fastest "
+        "| over Keras | of peak | fastest of others |"
     )
     assert rule == "| --- | --- |" + " ---: |" * 7
     assert short[0] == (

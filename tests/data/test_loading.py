@@ -25,9 +25,11 @@ def test_arguments_that_do_not_fit_are_refused(tmp_path):
 
 def test_a_name_that_looks_like_a_path_is_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("./mnist", "../mnist/x", "~/no such folder", str(tmp_path / "mnist")):
+    for name in ("./mnist", "../mnist/x", "~/no such folder", "path/to/images", "mnist/"):
         with pytest.raises(InputError, match="does not exist; expected a folder of class folders"):
             data.load(name)
+    with pytest.raises(InputError, match="does not exist; expected a folder of class folders"):
+        data.load(tmp_path / "mnist")
 
 
 def test_a_folder_comes_before_a_name_of_tfds(tmp_path, monkeypatch):

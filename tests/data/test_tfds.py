@@ -173,7 +173,7 @@ def test_prepared_folder_of_either_format(tmp_path, file_format):
     dataset = data.load(builder.data_dir)
     assert dataset.name == "tiny_with_test/1.0.0"
     assert labels_of(dataset.test) == [0, 1, 2, 0, 1, 2, 0]
-    with pytest.raises(InputError, match=r"skip_broken=True .* is for folders of images and"):
+    with pytest.raises(InputError, match=r"skip_broken=True is for folders of images and"):
         data.load(builder.data_dir, skip_broken=True)
     heights = [
         len(data.decode_image(tf.constant(e["image"])))

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import keras_inception as ki
 from keras_inception.errors import InputError
+from keras_inception.inference.trained import load_trained
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.training import (
     DeadNetworkError,
@@ -238,6 +239,37 @@ def test_a_finished_run_can_be_made_longer(tmp_path):
     again = train(small.tiny_net, tmp_path / "a", callbacks=[note], resume="required")
     assert note.steps == []
     assert same(again.model, longer.model)
+
+
+def test_a_training_is_not_made_shorter(tmp_path):
+    train(small.tiny_net, tmp_path)
+    noted = (tmp_path / "training.json").read_text()
+    with pytest.raises(InputError, match="of 3 finished epochs, more than the 1 that are asked"):
+        train(small.tiny_net, tmp_path, small.recipe(epochs=1))
+    assert (tmp_path / "training.json").read_text() == noted
+
+
+def test_a_model_for_a_builder_and_a_name_for_a_recipe_are_refused(tmp_path):
+    with pytest.raises(InputError, match="build is a Functional; expected a function that returns"):
+        train(small.tiny_net(), tmp_path / "run")
+    with pytest.raises(InputError, match="recipe is 'googlenet'; expected a Recipe, such as"):
+        train(small.tiny_net, tmp_path / "run", "googlenet")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_loaded_with_the_preprocessing_that_it_was_trained_with(tmp_path):
+    recipe = small.recipe(epochs=1)
+    preprocessing = Preprocessing(size=(16, 16), crop_fraction=1.0, resize="squash")
+    data = ki.data.training_batches(
+        ki.data.load("digits").train.select(np.arange(16)),
+        preprocessing=preprocessing,
+        global_batch_size=8,
+        mode=recipe.augmentation,
+    )
+    train(lambda: pooled(16), tmp_path, recipe, data, validation=None)
+    assert load_trained(tmp_path).preprocessing == preprocessing
+    (tmp_path / "training.json").unlink()
+    assert load_trained(tmp_path).preprocessing == Preprocessing(size=(16, 16))
 
 
 def test_a_callback_can_stop_the_training(tmp_path):

@@ -21,9 +21,10 @@ _HEADINGS = (
 )  # fmt: skip
 _SUMMARY = (
     "network", "form", "pixels", "batch", "keras.applications float32", "mixed_bfloat16",
-    "here, TensorFlow", "here, fastest", "speed-up", "of peak", "fastest of others",
+    "here, TensorFlow", "over Keras", "here, fastest", "over Keras", "of peak",
+    "fastest of others",
 )  # fmt: skip
-_SUMMARY_RULES = ("---",) * 2 + ("---:",) * 9
+_SUMMARY_RULES = ("---",) * 2 + ("---:",) * 10
 _TEXTS = ("library", "runtime", "dtype")  # columns that hold no numbers
 _IS_TEXT = tuple(heading in _TEXTS for heading in _HEADINGS)
 
@@ -69,7 +70,7 @@ class Bound:
             return None
         ratio = ours[0].images_per_second / others[0].images_per_second
         return (
-            f"{task_name(ours[0])}: {ours[0].side} is {ratio:.2f} times as fast as "
+            f"{task_name(ours[0])}: {ours[0].side} is {ratio:.3f} times as fast as "
             f"{others[0].side}; {_verdict(ratio, self.least, f'{self.least:g}')}"
         )
 
@@ -123,7 +124,6 @@ def rows(group: Iterable[Measurement]) -> list[tuple[str, ...]]:
     The speed-up is that over `keras.applications` in float32, where it has the network.
     """
     group = list(group)
-    stock = _stock(group)
     return [
         (
             each.library,
@@ -135,7 +135,7 @@ def rows(group: Iterable[Measurement]) -> list[tuple[str, ...]]:
             f"{1e3 * each.p99:.1f}",
             f"{each.memory / 1e6:.0f}" if each.memory else "-",
             f"{each.share_of_peak:.0%}",
-            f"{each.images_per_second / stock:.2f}x" if stock else "-",
+            _speedup(each, group),
         )
         for each in group
     ]
@@ -156,8 +156,8 @@ def summary(results: Results) -> str:
     """Return a short Markdown table: images a second, a row for each task.
 
     Columns: `keras.applications` in both precisions, this package in TensorFlow and in its fastest
-    runtime with its speed-up over `keras.applications` in float32, and the fastest of the others.
-    Columns in which nothing was measured are left out.
+    runtime with their speed-ups over `keras.applications` in float32, and the fastest of the
+    others. Columns in which nothing was measured are left out.
     """
     lines = []
     for group in _groups(results):
@@ -165,7 +165,7 @@ def summary(results: Results) -> str:
         others = [each for each in group if each.library not in (OURS, STOCK)]
         stock = {each.dtype: each for each in group if each.library == STOCK}
         best = ours[0] if ours else None
-        speedup = best and "float32" in stock and best.images_per_second / _stock(group)
+        tensorflow = next((each for each in ours if each.runtime == "tensorflow"), None)
         cells = (
             group[0].network,
             group[0].architecture,
@@ -173,9 +173,10 @@ def summary(results: Results) -> str:
             str(group[0].batch_size),
             _speed(stock.get("float32")),
             _speed(stock.get("mixed_bfloat16")),
-            _speed(next((each for each in ours if each.runtime == "tensorflow"), None)),
+            _speed(tensorflow),
+            _speedup(tensorflow, group),
             f"{_speed(best)} ({best.runtime} {best.dtype})" if best else "-",
-            f"{speedup:.2f}x" if speedup else "-",
+            _speedup(best, group),
             f"{best.share_of_peak:.0%}" if best else "-",
             f"{_speed(others[0])} ({others[0].side})" if others else "-",
         )
@@ -267,11 +268,9 @@ def _groups(results: Results) -> list[list[Measurement]]:
     return [sorted(group, key=lambda each: -each.images_per_second) for group in groups.values()]
 
 
-def _stock(group: Iterable[Measurement]) -> float | None:
-    for each in group:
-        if (each.library, each.dtype) == (STOCK, "float32"):
-            return each.images_per_second
-    return None
+def _speedup(measurement: Measurement | None, group: Iterable[Measurement]) -> str:
+    stock = [m.images_per_second for m in group if (m.library, m.dtype) == (STOCK, "float32")]
+    return f"{measurement.images_per_second / stock[0]:.2f}x" if measurement and stock else "-"
 
 
 def _speed(each: Measurement | None) -> str:
