@@ -595,7 +595,7 @@ def test_the_page_s_command_is_the_setting_of_what_is_committed(finding, monkeyp
     if not file.exists():
         return
     found = []
-    monkeypatch.setattr(trainings.Trainings, "train", found.append)
+    monkeypatch.setattr(trainings.Trainings, "train", lambda self: found.append(self))
     monkeypatch.setattr(trainings.Trainings, "ended", lambda self: {})
     run_main(finding, monkeypatch, ["--data", "cifar10"])
     (runs,) = found
