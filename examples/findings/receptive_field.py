@@ -106,7 +106,7 @@ def report(
     header = ["images, stem", "multiply-adds", "seeds", "final error, %", "paper (ImageNet), %"]
     costs = [r["multiply_adds"] for r in results]
     cheapest = results[costs.index(min(costs))]["image_size"]
-    said = [f"{r['image_size']} px {reporting.percent(r['final_error'])} %" for r in results]
+    said = [f"{r['image_size']} px {100 * r['final_error']['mean']:.1f} %" for r in results]
     sentence = (
         f"Inception-v3 at width {WIDTH:g}, error by image size at similar cost "
         f"({100 - 100 * min(costs) / max(costs):.0f} % less at {cheapest} pixels): "
