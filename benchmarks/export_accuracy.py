@@ -18,15 +18,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from seven_recipes import CASES, Case
+from seven_recipes import Case, chosen
 
 import keras_inception as ki
-from keras_inception.files import atomic_path
+from keras_inception.files import MODEL_FILE, atomic_path
 from keras_inception.inference.export import FORMATS, export
 from keras_inception.inference.runtimes import open_runtime
 from keras_inception.jobs.benchmark.results import machine
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.training.records import MODEL_FILE
 
 RESULT = Path(__file__).with_suffix(".json")
 POINTS = 0.005
@@ -58,7 +57,7 @@ def outputs_of(model: keras.Model, images: np.ndarray, form: str, **options: Any
 def measure(case: Case, folder: Path) -> dict:
     """Return the accuracy of a trained network and of its exports."""
     digits = ki.data.load("digits")
-    preprocessing = Preprocessing(size=(case.side, case.side), crop_fraction=1.0)
+    preprocessing = case.preprocessing
     images, labels = unseen(digits, preprocessing)
     model = keras.saving.load_model(folder / MODEL_FILE, compile=False)
     model = keras.Model(model.inputs, model.get_layer("predictions").output, name=model.name)
@@ -91,9 +90,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of networks; writes no record")
     options = parser.parse_args()
     lines = []
-    for case in CASES:
-        if options.only and case.network not in options.only:
-            continue
+    for case in chosen(options.only):
         lines.append(measure(case, options.runs / case.network))
         print(json.dumps(lines[-1]), flush=True)
         keras.utils.clear_session()

@@ -19,6 +19,7 @@ import dataclasses
 import json
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras_inception as ki
@@ -62,6 +63,11 @@ class Case:
         )
 
     @property
+    def preprocessing(self) -> Preprocessing:
+        """The whole image at the network's size."""
+        return Preprocessing(size=(self.side, self.side), crop_fraction=1.0)
+
+    @property
     def shortened(self) -> recipes.Recipe:
         """The recipe for a few hundred steps."""
         momentum = None if self.recipe.batch_norm_momentum is None else 0.9
@@ -85,10 +91,15 @@ CASES = [
 ]
 
 
+def chosen(names: Sequence[str] | None) -> list[Case]:
+    """Return the cases of some networks; all without names."""
+    return [case for case in CASES if not names or case.network in names]
+
+
 def run(case: Case, folder: Path) -> dict:
     """Train one network; return its line of the report."""
     digits = data.load("digits")
-    preprocessing = Preprocessing(size=(case.side, case.side), crop_fraction=1.0)
+    preprocessing = case.preprocessing
     batches = data.training_batches(
         digits.train,
         preprocessing=preprocessing,
@@ -142,9 +153,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of networks")
     arguments = parser.parse_args()
     lines = []
-    for case in CASES:
-        if arguments.only and case.network not in arguments.only:
-            continue
+    for case in chosen(arguments.only):
         lines.append(run(case, arguments.runs / case.network))
         print({k: v for k, v in lines[-1].items() if k != "recipe"}, flush=True)
     with atomic_path(arguments.report) as temporary:

@@ -72,8 +72,7 @@ def input_pipeline(record: Mapping[str, Any]) -> str:
 def crops_memory(record: Mapping[str, Any]) -> str:
     """Return the memory that evaluations gained."""
     rows = [
-        (str(row["crops"]), *(str(row[name]) for name in ("networks", "images")))
-        + (f"{row['mebibytes']:.0f}",)
+        (*(str(row[name]) for name in ("crops", "networks", "images")), f"{row['mebibytes']:.0f}")
         for row in record["results"]
     ]
     text = (
