@@ -1,12 +1,13 @@
 """How fast a train step is, and how much memory it takes: `python benchmarks/train_step.py`.
 
 The same network from this package, from keras.applications and from timm where they have it and
-timm is installed, trained on the same batch with SGD and momentum; in the paper's form and in the
-others that they have, each compared with this package's network in the same form. The two in Keras
-make their step by `train_on_batch`, compiled alike; this package's once more with activations
-rematerialized. timm's is eager, its channels last, and whole in bfloat16 where Keras has
+timm is installed, trained on the same batch by gradient descent with momentum, each with its
+library's own optimizer; in the paper's form and in the others that they have, each compared with
+this package's network in the same form. The two in Keras make their step by `train_on_batch`; this
+package's once more with activations rematerialized. timm's is eager, its channels last, and whole in bfloat16 where Keras has
 mixed_bfloat16. Prints medians, their ratios and the most memory of each process, and writes
-`benchmarks/train_step.json`, where networks that were not measured stay as they were.
+`benchmarks/train_step.json`, where what the same machine measured before stays, if the settings
+were the same.
 
 TensorFlow computes convolutions by oneDNN, or not, as TF_ENABLE_ONEDNN_OPTS says; without it, as
 suits the processor. The record says what it was.
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from turns import Side, in_turns
 
+from keras_inception.jobs.benchmark.results import machine
 from keras_inception.jobs.benchmark.sides import FORMS, OURS, STOCK
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -60,7 +62,6 @@ def prepare(side: str, network: str, form: str, policy: str, batch: int, size: i
     labels = rng.integers(0, CLASSES, batch)
     if side == TIMM:
         return timm_step(TIMM_NAMES[network], POLICIES[policy], images, labels)
-    os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="2")
     import keras
 
     keras.utils.set_random_seed(0)
@@ -68,11 +69,13 @@ def prepare(side: str, network: str, form: str, policy: str, batch: int, size: i
     shape = (size, size, 3)
     if side == STOCK:
         model = getattr(keras.applications, network)(weights=None, input_shape=shape)
+        optimizer = keras.optimizers.SGD(0.01, 0.9)
     else:
         import keras_inception as ki
 
         model = ki.build(network, weights=None, input_shape=shape, architecture=form)
-    model.compile(keras.optimizers.SGD(0.01, 0.9), "sparse_categorical_crossentropy")
+        optimizer = ki.training.Momentum(0.01, 0.9)
+    model.compile(optimizer, "sparse_categorical_crossentropy")
     if side == REMATERIALIZED:
         return rematerialized_step(model, images, labels)
     return lambda: model.train_on_batch(images, labels)
@@ -146,12 +149,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--policies", nargs="+", choices=POLICIES, default=list(POLICIES))
     options = parser.parse_args()
-    results = json.loads(RESULT.read_text())["results"] if RESULT.exists() else {}
+    settings = {"batch": options.batch, "size": options.size, "rounds": options.rounds}
+    settings["onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "by the processor")
+    record = {"machine": machine(), **settings}
+    before = json.loads(RESULT.read_text()) if RESULT.exists() else {"results": {}}
+    results = before.pop("results")
+    if before != record:
+        results = {}
     for network in options.networks:
         for form, policy in itertools.product(forms(network), options.policies):
             arguments = (network, form, policy, options.batch, options.size)
-            rounds = options.rounds
-            found = in_turns(prepare, sides(network, form), *arguments, rounds=rounds, steps=1)
+            found = in_turns(
+                prepare,
+                sides(network, form),
+                *arguments,
+                rounds=options.rounds,
+                steps=1,
+                in_torch=[TIMM],
+            )
             table = report(found)
             results.setdefault(f"{network} {form}", {})[policy] = table
             for side, row in table.items():
@@ -160,11 +175,7 @@ def main() -> None:
                     f"{row['memory_bytes'] / 2**30:5.2f} GiB, ours {row['speedup']:.2f}x as fast",
                     flush=True,
                 )
-    from keras_inception.jobs.benchmark.results import machine
-
-    settings = {"batch": options.batch, "size": options.size, "rounds": options.rounds}
-    settings["onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "by the processor")
-    record = {"machine": machine(), **settings, "results": results}
+    record["results"] = results
     RESULT.write_text(json.dumps(record, indent=1) + "\n")
 
 

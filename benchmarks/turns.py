@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from keras_inception.jobs.benchmark.worker import backend_of_processes, most_memory
+
 WARM_UP = 3  # steps
 SILENCE = 0.3  # seconds; idle threads of some libraries spin for as long after their last work
 
@@ -32,7 +34,12 @@ class Side:
 
 
 def in_turns(
-    prepare: Callable[..., Step], sides: Sequence[str], *arguments: object, rounds: int, steps: int
+    prepare: Callable[..., Step],
+    sides: Sequence[str],
+    *arguments: object,
+    rounds: int,
+    steps: int,
+    in_torch: Sequence[str] = (),
 ) -> dict[str, Side]:
     """Measure sides in turns, each in a process of its own that is prepared beforehand.
 
@@ -43,29 +50,43 @@ def in_turns(
         *arguments: what `prepare` takes besides.
         rounds: turns of every side.
         steps: of a turn; their mean counts.
+        in_torch: the sides whose process runs PyTorch, and is to stay without TensorFlow.
 
     Returns:
         The sides by name.
+
+    Raises:
+        RuntimeError: if a side's process ends before its time; names it and its exit code.
     """
     context = multiprocessing.get_context("spawn")
-    pipes, workers = {}, []
+    pipes, workers = {}, {}
+
+    def answer(side: str):
+        try:
+            return pipes[side].recv()
+        except EOFError as error:
+            workers[side].join()
+            code = workers[side].exitcode
+            raise RuntimeError(f"{side}: its process ended with code {code}.") from error
+
     for side in sides:
         pipes[side], theirs = context.Pipe()
-        worker = context.Process(target=_serve, args=(theirs, prepare, side, *arguments))
-        worker.start()
+        work = (theirs, prepare, side, *arguments)
+        workers[side] = context.Process(target=_serve, args=work, daemon=True)
+        with backend_of_processes("torch" if side in in_torch else "tensorflow"):
+            workers[side].start()
         theirs.close()
-        pipes[side].recv()
-        workers.append(worker)
+        answer(side)
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(rounds):
         for side in sides:
             time.sleep(SILENCE)
             pipes[side].send(steps)
-            seconds[side].append(pipes[side].recv())
+            seconds[side].append(answer(side))
     for side in sides:
         pipes[side].send(0)
-    found = {side: Side(seconds[side], pipes[side].recv()) for side in sides}
-    for worker in workers:
+    found = {side: Side(seconds[side], answer(side)) for side in sides}
+    for worker in workers.values():
         worker.join()
     return found
 
@@ -80,6 +101,4 @@ def _serve(pipe: Connection, prepare: Callable[..., Step], *arguments: object) -
         for _ in range(steps):
             step()
         pipe.send((time.perf_counter() - began) / steps)
-    from keras_inception.jobs.benchmark.worker import most_memory
-
     pipe.send(most_memory())

@@ -155,42 +155,87 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable("keras_inception")
 class Conv2D(keras.layers.Conv2D):
-    """Keras's convolution, which trains faster where it is 1x1.
+    """Keras's convolution, which trains faster on a CPU where its kernel or its grid is small.
 
     Same arguments, weights, outputs and gradients as `keras.layers.Conv2D`. The gradient of a 1x1
-    kernel is the product of two matrices; TensorFlow computes it as that of any convolution, which
-    takes longer on a CPU.
+    kernel is the product of two matrices, that of a larger kernel one product for each place in it.
+    TensorFlow's own operation takes longer for 1x1 kernels, and on a CPU for any kernel on grids of
+    up to 8x8 (`benchmarks/kernel_gradient.py`).
 
-    The stock computation is used on other backends than TensorFlow, for larger kernels, for strides
-    and groups, and with the channels first.
+    The stock computation is used on other backends than TensorFlow, for larger kernels on larger
+    grids or beside a GPU, for strides, dilations and groups, and with the channels first.
     """
+
+    _SMALL_GRID = 8
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """Convolve, without the bias."""
-        if not self._is_product():
+        if not self._has_gradient_of_products(inputs):
             return super().convolution_op(inputs, kernel)
         import tensorflow as tf
 
+        padding = self.padding.upper()
+
         @tf.custom_gradient
-        def pointwise(x: Any, weights: Any) -> tuple[Any, Callable]:
+        def convolve(x: Any, weights: Any) -> tuple[Any, Callable]:
+            y = tf.nn.conv2d(x, weights, 1, padding)
+
             def gradients(change: Any) -> tuple[Any, Any]:
-                of_inputs = tf.nn.conv2d_transpose(change, weights, tf.shape(x), 1, "VALID")
-                rows = tf.reshape(x, (-1, x.shape[-1]))
-                changes = tf.reshape(change, (-1, change.shape[-1]))
-                of_kernel = tf.matmul(rows, changes, transpose_a=True)
+                changes = _rows(change)
+                if self.kernel_size == (1, 1):
+                    of_rows = tf.matmul(changes, weights[0, 0], transpose_b=True)
+                    of_inputs = tf.reshape(of_rows, tf.shape(x))
+                else:
+                    of_inputs = tf.nn.conv2d_transpose(change, weights, tf.shape(x), 1, padding)
+                products = [
+                    tf.matmul(changes, _rows(part), transpose_a=True)
+                    for part in self._under_the_places(x, y)
+                ]
+                of_kernel = tf.transpose(tf.stack(products), (0, 2, 1))
                 return of_inputs, tf.reshape(of_kernel, weights.shape)
 
-            return tf.nn.conv2d(x, weights, 1, "VALID"), gradients
+            return y, gradients
 
-        return pointwise(inputs, tf.convert_to_tensor(kernel))
+        return convolve(inputs, tf.convert_to_tensor(kernel))
 
-    def _is_product(self) -> bool:
-        return (
+    def _has_gradient_of_products(self, inputs: Any) -> bool:
+        if not (
             keras.backend.backend() == "tensorflow"
-            and self.kernel_size == self.strides == (1, 1)
+            and self.strides == self.dilation_rate == (1, 1)
             and self.groups == 1
             and self.data_format == "channels_last"
-        )
+        ):
+            return False
+        if self.kernel_size == (1, 1):
+            return True
+        import tensorflow as tf
+
+        grid = inputs.shape[1:3]
+        small = all(size is not None and size <= self._SMALL_GRID for size in grid)
+        return small and not tf.config.list_physical_devices("GPU")
+
+    def _under_the_places(self, x: Any, y: Any) -> list[Any]:
+        """Return, for each place in the kernel, what it is multiplied with, as large as y."""
+        import tensorflow as tf
+
+        if self.kernel_size == (1, 1):
+            return [x]
+        (rows, columns), (height, width) = self.kernel_size, y.shape[1:3]
+        if self.padding == "same":
+            margins = [((size - 1) // 2, size // 2) for size in self.kernel_size]
+            x = tf.pad(x, [(0, 0), *margins, (0, 0)])
+        return [
+            x[:, row : row + height, column : column + width]
+            for row in range(rows)
+            for column in range(columns)
+        ]
+
+
+def _rows(x: Any) -> Any:
+    """Return all but the channels flat."""
+    import tensorflow as tf
+
+    return tf.reshape(x, (-1, x.shape[-1]))
 
 
 @keras.saving.register_keras_serializable("keras_inception")

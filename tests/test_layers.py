@@ -122,6 +122,10 @@ CONVOLUTIONS = [
     {"kernel_size": 1, "strides": 2},
     {"kernel_size": 1, "groups": 2},
     {"kernel_size": (1, 3)},
+    {"kernel_size": (3, 1), "padding": "same"},
+    {"kernel_size": (4, 2), "padding": "same", "use_bias": False},
+    {"kernel_size": 3, "strides": 2},
+    {"kernel_size": 3, "dilation_rate": 2},
 ]
 
 
@@ -151,12 +155,29 @@ def test_convolution_equals_keras(policy, arguments, xla):
         np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance * abs(mine).max())
 
 
-@pytest.mark.parametrize("kernel_size, stride", [(1, 1), (1, 2), ((1, 3), 1)], ids=str)
-def test_gradient_of_a_pointwise_kernel_is_a_matrix_product(kernel_size, stride):
-    operations = _operations(Conv2D(4, kernel_size, stride), SHAPE)
-    pointwise = kernel_size == stride == 1
-    assert ("MatMul" in operations) == pointwise
-    assert ("Conv2DBackpropFilter" not in operations) == pointwise
+@pytest.mark.parametrize(
+    "arguments, shape, products",
+    [
+        ({"kernel_size": 1}, (2, 35, 35, 8), True),
+        ({"kernel_size": 1}, (2, None, None, 8), True),
+        ({"kernel_size": 1, "strides": 2}, (2, 8, 8, 8), False),
+        ({"kernel_size": 3}, (2, 8, 8, 8), True),
+        ({"kernel_size": 3}, (2, 8, 9, 8), False),
+        ({"kernel_size": 3}, (2, None, 8, 8), False),
+        ({"kernel_size": 3, "dilation_rate": 2}, (2, 8, 8, 8), False),
+    ],
+    ids=str,
+)
+def test_gradients_of_small_kernels_and_on_small_grids_are_products(arguments, shape, products):
+    operations = _operations(Conv2D(4, **arguments), shape)
+    assert ("MatMul" in operations) == products
+    assert ("Conv2DBackpropFilter" not in operations) == products
+
+
+def test_beside_a_gpu_larger_kernels_are_computed_as_ever(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert "Conv2DBackpropFilter" in _operations(Conv2D(4, 3), (2, 8, 8, 8))
+    assert "Conv2DBackpropFilter" not in _operations(Conv2D(4, 1), (2, 8, 8, 8))
 
 
 def test_scaled_residual_adds_and_activates():

@@ -1,6 +1,6 @@
 """The optimizers of the papers as TensorFlow 1 had them; clipping by the whole batch's gradient."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -133,6 +133,17 @@ class RMSProp(_WholeBatchGradients, keras.optimizers.Optimizer):
         mean_square, step = self._mean_squares[index], self._steps[index]
         gradient = ops.cast(gradient, variable.dtype)
         learning_rate = ops.cast(learning_rate, variable.dtype)
+        if keras.backend.backend() == "tensorflow":
+            _tensorflow_update(
+                "ResourceApplyRMSProp",
+                {"var": variable, "ms": mean_square, "mom": step},
+                grad=gradient,
+                lr=learning_rate,
+                rho=self.rho,
+                momentum=self.momentum,
+                epsilon=self.epsilon,
+            )
+            return
         square = self.rho * mean_square + (1 - self.rho) * ops.square(gradient)
         moved = self.momentum * step + learning_rate * gradient / ops.sqrt(square + self.epsilon)
         self.assign(mean_square, square)
@@ -191,13 +202,44 @@ class Momentum(_WholeBatchGradients, keras.optimizers.Optimizer):
         """Move one variable."""
         total = self._sums[self._get_variable_index(variable)]
         gradient = ops.cast(gradient, variable.dtype)
+        learning_rate = ops.cast(learning_rate, variable.dtype)
+        if keras.backend.backend() == "tensorflow":
+            _tensorflow_update(
+                "ResourceApplyMomentum",
+                {"var": variable, "accum": total},
+                grad=gradient,
+                lr=learning_rate,
+                momentum=self.momentum,
+            )
+            return
         summed = self.momentum * total + gradient
         self.assign(total, summed)
-        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * summed)
+        self.assign_sub(variable, learning_rate * summed)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments for serialisation."""
         return super().get_config() | {"momentum": self.momentum} | self._gradient_config()
+
+
+def _tensorflow_update(operation: str, variables: Mapping[str, Any], **values: Any) -> None:
+    """Run TensorFlow's operation for a whole update, which reads and writes each variable once.
+
+    Args:
+        operation: its name in `tf.raw_ops`.
+        variables: those that it changes, of Keras or of TensorFlow, by the names of its arguments.
+        **values: its other arguments, in the variables' dtype or to be converted to it.
+    """
+    import tensorflow as tf
+
+    of_tensorflow = {
+        name: variable.value if isinstance(variable, keras.Variable) else variable
+        for name, variable in variables.items()
+    }
+    dtype = of_tensorflow["var"].dtype
+    getattr(tf.raw_ops, operation)(
+        **{name: variable.handle for name, variable in of_tensorflow.items()},
+        **{name: tf.convert_to_tensor(value, dtype) for name, value in values.items()},
+    )
 
 
 def for_plan(plan: Plan) -> keras.optimizers.Optimizer:

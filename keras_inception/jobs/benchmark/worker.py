@@ -38,7 +38,7 @@ class Worker:
         self.side = side.name
         self._pipe, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(target=_serve, args=(side.name, task, theirs), daemon=True)
-        with _backend("torch" if "torch" in side.needs else "tensorflow"):
+        with backend_of_processes("torch" if "torch" in side.needs else "tensorflow"):
             self._process.start()
         theirs.close()
 
@@ -99,7 +99,7 @@ def measured_peak(sides: tuple[int, ...], seconds: float) -> dict[str, float]:
     found = []
     for library in peak.LIBRARIES:
         if importlib.util.find_spec(library):
-            with _backend(library), ProcessPoolExecutor(1, mp_context=_SPAWN) as pool:
+            with backend_of_processes(library), ProcessPoolExecutor(1, mp_context=_SPAWN) as pool:
                 done = pool.submit(peak.matrix_peak, library, sides, seconds)
                 with contextlib.suppress(BrokenProcessPool):
                     found.append(done.result())
@@ -109,7 +109,7 @@ def measured_peak(sides: tuple[int, ...], seconds: float) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _backend(name: str) -> Iterator[None]:
+def backend_of_processes(name: str) -> Iterator[None]:
     """Say on which backend Keras runs in the processes that are started meanwhile.
 
     PyTorch and TensorFlow crash some processes that import both.
