@@ -4,10 +4,10 @@ The same network from this package, from keras.applications and from timm where 
 timm is installed, trained on the same batch by gradient descent with momentum, each with its
 library's own optimizer; in the paper's form and in the others that they have, each compared with
 this package's network in the same form. The two in Keras make their step by `train_on_batch`; this
-package's once more with activations rematerialized. timm's is eager, its channels last, and whole in bfloat16 where Keras has
-mixed_bfloat16. Prints medians, their ratios and the most memory of each process, and writes
-`benchmarks/train_step.json`, where what the same machine measured before stays, if the settings
-were the same.
+package's once more with activations rematerialized. timm's is eager, its channels last, and whole
+in bfloat16 where Keras has mixed_bfloat16. Prints medians, their ratios and the most memory of each
+process, and writes `benchmarks/train_step.json`, where what the same machine measured before stays,
+if the settings were the same.
 
 TensorFlow computes convolutions by oneDNN, or not, as TF_ENABLE_ONEDNN_OPTS says; without it, as
 suits the processor. The record says what it was.
