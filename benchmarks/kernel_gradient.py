@@ -4,9 +4,10 @@ In a train step on a CPU the gradients with respect to kernels larger than 1x1 t
 For every such convolution of InceptionV3 this times TensorFlow's operation, and the same gradient
 as a sum of matrix products, one for each place in the kernel: with copies of the shifted images
 ("slices"), with flat views of the padded images ("views", stride 1 only), and as one product with
-all patches side by side ("patches"). They must agree. Prints the time of all the network's
-convolutions by each way, and by the fastest for each, and writes `benchmarks/kernel_gradient.json`;
-which way is fastest depends on TF_ENABLE_ONEDNN_OPTS, whose values have records of their own.
+all patches side by side ("patches"). They must agree. Prints the time of the network's convolutions
+on grids of up to 8x8, and on larger ones, by each way, and by the fastest for each, in float32 and
+bfloat16, and writes `benchmarks/kernel_gradient.json`; which way is fastest depends on
+TF_ENABLE_ONEDNN_OPTS, which the record names.
 """
 
 import argparse
@@ -27,7 +28,8 @@ from keras_inception.files import atomic_path
 from keras_inception.jobs.benchmark.results import machine
 
 RESULT = Path(__file__).with_suffix(".json")
-BATCH, ROUNDS = 16, 5
+BATCH, ROUNDS = 16, 9
+TOLERANCES = {"float32": 1e-4, "bfloat16": 2**-5}  # of the largest number of a gradient
 STOCK = "TensorFlow's operation"
 
 
@@ -127,23 +129,24 @@ def patches(of: Convolution, x: tf.Tensor, change: tf.Tensor) -> tf.Tensor:
 WAYS: dict[str, Callable] = {STOCK: stock, "slices": slices, "views": views, "patches": patches}
 
 
-def measure(of: Convolution) -> dict[str, float]:
+def measure(of: Convolution, dtype: str) -> dict[str, float]:
     """Return the median seconds of every way for a convolution."""
     rng = np.random.default_rng(0)
-    x = tf.constant(rng.normal(size=(BATCH, *of.shape)), tf.float32)
+    x = tf.constant(rng.normal(size=(BATCH, *of.shape)), dtype)
     grid = [
         size if of.padding == "same" else (size - k) // of.stride + 1
         for size, k in zip(of.shape[:2], of.kernel, strict=True)
     ]
-    change = tf.constant(rng.normal(size=(BATCH, *grid, of.filters)), tf.float32)
+    change = tf.constant(rng.normal(size=(BATCH, *grid, of.filters)), dtype)
     runs = {
         name: tf.function(lambda x, change, way=way: way(of, x, change), autograph=False)
         for name, way in WAYS.items()
         if name != "views" or of.stride == 1
     }
-    wanted = runs[STOCK](x, change).numpy()
+    wanted = runs[STOCK](x, change).numpy().astype("float32")
     for run in runs.values():
-        np.testing.assert_allclose(run(x, change), wanted, atol=1e-4 * np.abs(wanted).max())
+        got = run(x, change).numpy().astype("float32")
+        np.testing.assert_allclose(got, wanted, atol=TOLERANCES[dtype] * np.abs(wanted).max())
     seconds = {name: [] for name in runs}
     for _ in range(ROUNDS):
         for name, run in runs.items():
@@ -153,21 +156,33 @@ def measure(of: Convolution) -> dict[str, float]:
     return {name: statistics.median(found) for name, found in seconds.items()}
 
 
+def totals(found: dict[Convolution, dict[str, float]]) -> dict[str, float]:
+    """Return the seconds of all convolutions together, by every way and by the fastest for each."""
+    counts = convolutions()
+    sums: Counter[str] = Counter()
+    for of, seconds in found.items():
+        for name in WAYS:
+            sums[name] += counts[of] * seconds.get(name, seconds[STOCK])
+        sums["the fastest for each"] += counts[of] * min(seconds.values())
+    return dict(sums)
+
+
 def main() -> None:
     """Measure, print and write the totals."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    totals: Counter[str] = Counter()
-    for of, count in convolutions().items():
-        found = measure(of)
-        print(count, of, {name: round(1e3 * seconds, 1) for name, seconds in found.items()})
-        for name in WAYS:
-            totals[name] += count * found.get(name, found[STOCK])
-        totals["the fastest for each"] += count * min(found.values())
-    print({name: round(seconds, 3) for name, seconds in totals.items()})
-    record = json.loads(RESULT.read_text()) if RESULT.exists() else {"results": {}}
     setting = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "by the processor")
-    record |= {"machine": machine(), "batch": BATCH, "rounds": ROUNDS}
-    record["results"][setting] = dict(totals)
+    record = {"machine": machine(), "batch": BATCH, "rounds": ROUNDS, "onednn": setting}
+    record["results"] = {}
+    for dtype in TOLERANCES:
+        small, large = {}, {}
+        for of in convolutions():
+            found = measure(of, dtype)
+            print(dtype, of, {name: round(1e3 * seconds, 1) for name, seconds in found.items()})
+            (small if max(of.shape[:2]) <= 8 else large)[of] = found
+        record["results"][f"{dtype}, up to 8x8"] = totals(small)
+        record["results"][f"{dtype}, larger"] = totals(large)
+    for name, seconds in record["results"].items():
+        print(name, {way: round(value, 3) for way, value in seconds.items()})
     with atomic_path(RESULT) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n")
 

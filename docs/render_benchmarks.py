@@ -46,12 +46,15 @@ def train_step(record: Mapping[str, Any]) -> str:
 
 
 def kernel_gradient(record: Mapping[str, Any]) -> str:
-    """Return the seconds of all kernels' gradients by each way."""
+    """Return the milliseconds of the kernels' gradients by each way."""
     results = record["results"]
     ways = list(next(iter(results.values())))
-    rows = [(way, *(f"{found[way]:.2f}" for found in results.values())) for way in ways]
-    headings = ("seconds for all kernels", *(f"TF_ENABLE_ONEDNN_OPTS={name}" for name in results))
-    text = f"Medians of {record['rounds']} alternating rounds, batches of {record['batch']} images."
+    rows = [(way, *(f"{1e3 * found[way]:.0f}" for found in results.values())) for way in ways]
+    headings = ("milliseconds for all kernels", *results)
+    text = (
+        f"Medians of {record['rounds']} alternating rounds, batches of {record['batch']} images, "
+        f"TF_ENABLE_ONEDNN_OPTS={record['onednn']}."
+    )
     return f"{table(headings, rows)}\n\n{text}"
 
 

@@ -38,12 +38,16 @@ def test_saves_and_loads_in_safe_mode(case, small, tmp_path):
 def test_learns_two_classes(case):
     keras.utils.set_random_seed(0)
     model = case.small(classes=2, dropout=0.0)
-    x, y = images(model, batch=4), np.arange(4) % 2
+    x, y = images(model, batch=16), np.arange(16) % 2
     x[y == 1] += 0.5
-    model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
-    losses = [float(model.train_on_batch(x, y)) for _ in range(3)]
-    assert min(losses[1:]) < losses[0]
-    assert all(np.any(np.asarray(w.value) != 0) for w in model.trainable_weights[-2:])
+    before = [np.array(weight.value) for weight in model.trainable_weights[-2:]]
+    # Loss surfaces of such narrow networks are too steep for it to fall at every step.
+    optimizer = keras.optimizers.Adam(1e-2)
+    model.compile(optimizer, "sparse_categorical_crossentropy", run_eagerly=True)
+    losses = [float(model.train_on_batch(x, y)) for _ in range(8)]
+    assert min(losses[1:]) < 0.9 * losses[0]
+    for weight, old in zip(model.trainable_weights[-2:], before, strict=True):
+        assert np.any(np.asarray(weight.value) != old)
 
 
 def test_without_batch_norm_differences_between_images_reach_the_end():

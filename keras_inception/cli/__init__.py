@@ -56,6 +56,8 @@ def main() -> None:
     try:
         app()
     except (InputError, MissingExtra, OSError, TrainingError) as error:
+        if isinstance(error, TrainingError):
+            typer.echo()  # ends the line of the progress bar
         typer.echo(f"keras-inception: {_with_flags(_one_line(error))}", err=True)
         sys.exit(error.exit_code if isinstance(error, TrainingError) else 2)
 

@@ -79,6 +79,7 @@ def evaluate(
         batch_size=batch_size,
         progress=True,
     )
+    typer.echo(f"{'data':<12} {dataset.name}, {part} images")
     typer.echo(str(report))
     if out is not None:
         report.to_json(out / "report.json")

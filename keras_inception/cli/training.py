@@ -12,7 +12,7 @@ import typer
 from keras_inception import recipes
 from keras_inception.cli.options import Check, LabelOffset, SkipBroken
 from keras_inception.cli.quiet import needs_keras
-from keras_inception.errors import InputError
+from keras_inception.errors import InputError, unknown
 from keras_inception.training_job import DIGITS_RECIPE, TrainingJob
 
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainingJob)}
@@ -67,12 +67,12 @@ def train(
         ),
     ] = _DEFAULTS["data"],
     recipe: Annotated[
-        str | None,
+        str,
         typer.Option(
-            help=f"{', '.join(recipes.RECIPES)}.",
-            show_default="fine_tune, shorter and with larger steps",
+            help=f"{', '.join([DIGITS_RECIPE.name, *recipes.RECIPES])}; "
+            f"{DIGITS_RECIPE.name} is fine_tune, shorter and with larger steps.",
         ),
-    ] = None,
+    ] = DIGITS_RECIPE.name,
     image_size: Annotated[int, typer.Option(help="Height and width in pixels.")] = _DEFAULTS[
         "image_size"
     ],
@@ -136,7 +136,7 @@ def train(
     """
     from keras_inception import jobs, training
 
-    chosen = recipes.get(recipe) if recipe else DIGITS_RECIPE
+    chosen = _recipe(recipe)
     given = {name: value for name, value in values.items() if value is not None}
     changes = {name: None if value is _NONE else value for name, value in given.items()}
     job = TrainingJob(
@@ -189,6 +189,13 @@ def plot(
 
     jobs.plot(runs, out, value)
     typer.echo(str(out))
+
+
+def _recipe(name: str) -> recipes.Recipe:
+    known = {DIGITS_RECIPE.name: DIGITS_RECIPE, **recipes.RECIPES}
+    if name not in known:
+        raise unknown("recipe", name, known)
+    return known[name]
 
 
 def _heads(heads: bool | None, weight: float | None) -> bool | None:

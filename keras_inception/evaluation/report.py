@@ -198,7 +198,7 @@ class Report:
             figure.savefig(file, dpi=150, bbox_inches="tight")
 
     def __str__(self) -> str:
-        """Return a table of the main figures."""
+        """Return a table of the main figures; of more than five classes the top-5 error, too."""
         models = zip(self.models, self.weights, self.preprocessing, strict=True)
         rows = [
             ("images", f"{self.images}"),
@@ -206,7 +206,7 @@ class Report:
             ("protocol", self.protocol),
             *[("network", f"{weight:.3f} x {name}, {how}") for name, weight, how in models],
             ("top-1 error", f"{self.top1_error:.2%}"),
-            ("top-5 error", f"{self.top5_error:.2%}"),
+            *([("top-5 error", f"{self.top5_error:.2%}")] if len(self.class_names) > 5 else []),
             ("time", f"{self.seconds:.1f} s, {self.images_per_second:.1f} images/s"),
             *[
                 ("confused", f"{images} x {of} taken for {taken_for}")

@@ -6,6 +6,7 @@ from where the same command goes on after an interruption.
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import os
 import platform
@@ -259,6 +260,7 @@ def _config(
     preprocessing: Preprocessing,
 ) -> dict[str, Any]:
     """Everything that it takes to repeat a run, and to use its model."""
+    backend = keras.backend.backend()
     settings = {
         setting.name: getattr(job, setting.name)
         for setting in dataclasses.fields(job)
@@ -279,6 +281,8 @@ def _config(
         "versions": {
             "keras_inception": __version__,
             "keras": keras.__version__,
+            backend: importlib.import_module(backend).__version__,
+            "numpy": np.__version__,
             "python": platform.python_version(),
         },
     }

@@ -176,7 +176,7 @@ def draw_curves(rows: list[dict[str, Any]], path: str | os.PathLike) -> None:
             points = [(row["epoch"], row[name]) for row in rows if name in row]
             axes.plot(*zip(*points, strict=True), marker=".", label=_label(name, what))
         axes.set(xlabel="epoch", ylabel=what)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
         axes.legend()
     figure.supxlabel(_NOTE, fontsize=8, color="dimgray")
