@@ -30,6 +30,7 @@ from keras_inception import cli, recipes
 from keras_inception.facts import facts
 from keras_inception.models import BUILDERS
 from keras_inception.networks import NETWORKS
+from keras_inception.training_job import DIGITS_RECIPE
 from tests import scripts
 from tests.test_layering import FLOORS
 
@@ -57,7 +58,10 @@ SNIPPET = re.compile(
     r"(?:^<!-- (?P<comment>[^\n]*) -->\n)?^```(?P<language>python|(?:ba)?sh)\n(?P<code>.*?)^```",
     re.DOTALL | re.MULTILINE,
 )
-KNOWN_VALUES = {"recipe": recipes.RECIPES, "strategy": ("none", "mirrored", "multi_worker")}
+KNOWN_VALUES = {
+    "recipe": [DIGITS_RECIPE.name, *recipes.RECIPES],
+    "strategy": ("none", "mirrored", "multi_worker"),
+}
 
 PICTURES = "path/to/pictures"
 SMALL = ["--width", "0.05", "--image-size", "75", "--epochs", "1", "--batch-size", "4"]

@@ -24,7 +24,7 @@ def test_parts_crops_and_excluded_images(run_cli, run_folder, images, tmp_path):
     )  # fmt: skip
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert code == 0
-    assert "10 crops" in output
+    assert "10 crops" in output and ", train images" in output
     assert (report["images"], report["crops"]) == (len(train) - 2, 10)
 
 

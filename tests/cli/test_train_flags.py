@@ -56,6 +56,7 @@ def test_without_flags_it_is_the_main_job(job_of):
     job = job_of()
     assert job.recipe == DIGITS_RECIPE
     assert dataclasses.replace(job, out=None, strategy="none") == TrainingJob(out=None)
+    assert job_of("--recipe", DIGITS_RECIPE.name).recipe == DIGITS_RECIPE
 
 
 def test_flags_reach_the_job(job_of):

@@ -157,6 +157,7 @@ def torch_network(task: Task, side: Side) -> Run:
     network = _torch_network(task, side.library).to(dtype=dtype, memory_format=torch.channels_last)
     if side.runtime == "torch.compile":
         torch._inductor.config.freezing = True
+        torch._inductor.config.compile_threads = 1  # others would be processes that stay
         network = torch.compile(network)
 
     def run(images: np.ndarray) -> np.ndarray:
@@ -236,9 +237,12 @@ def torch_in_onnxruntime(task: Task, side: Side) -> Run:
 FORMS = {
     STOCK: {"InceptionV3": "paper", "InceptionResNetV2": "slim"},
     "torchvision": {"GoogLeNet": "torchvision", "InceptionV3": "torchvision"},
-    "timm": {"InceptionV3": "torchvision", "InceptionV4": "paper", "InceptionResNetV2": "slim"},
+    "timm": {"InceptionV4": "paper", "InceptionResNetV2": "slim"},
 }
-"""The networks that other libraries have, and in which of this package's forms."""
+"""The networks that other libraries have, and in which of this package's forms.
+
+timm's InceptionV3 is torchvision's.
+"""
 
 _NAMES = {
     "GoogLeNet": "googlenet",
