@@ -54,4 +54,5 @@ for until, learning_rate in (("mixed_7c", 1e-3), ("mixed_6e", 1e-4)):
         epochs=options.epochs,
         steps_per_epoch=train.steps_per_epoch,
         validation_data=validation,
+        shuffle=False,  # the dataset does
     )

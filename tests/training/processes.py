@@ -14,6 +14,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 900  # a busy machine
+QUICK_TO_COMPILE = (  # JAX compiles longer than these small networks train
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+)
 
 
 _forks = multiprocessing.get_context("forkserver")
@@ -84,12 +88,14 @@ class Training:
 
     def _start(self, i, options):
         options["out"] = str(self.folder / f"{i}.pickle")
+        backend = options.pop("backend", "tensorflow")
+        devices = f"--xla_force_host_platform_device_count={options.get('devices', 1)}"
         environment = os.environ | {
             "CUDA_VISIBLE_DEVICES": "-1",
             "TF_CPP_MIN_LOG_LEVEL": "2",
-            "KERAS_BACKEND": options.pop("backend", "tensorflow"),
+            "KERAS_BACKEND": backend,
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={options.get('devices', 1)}",
+            "XLA_FLAGS": " ".join([devices, *(QUICK_TO_COMPILE if backend == "jax" else ())]),
         }
         environment.pop("TF_CONFIG", None)
         if self.forked:
