@@ -156,9 +156,10 @@ def measure(of: Convolution, dtype: str) -> dict[str, float]:
     return {name: statistics.median(found) for name, found in seconds.items()}
 
 
-def totals(found: dict[Convolution, dict[str, float]]) -> dict[str, float]:
+def totals(
+    found: dict[Convolution, dict[str, float]], counts: Counter[Convolution]
+) -> dict[str, float]:
     """Return the seconds of all convolutions together, by every way and by the fastest for each."""
-    counts = convolutions()
     sums: Counter[str] = Counter()
     for of, seconds in found.items():
         for name in WAYS:
@@ -173,14 +174,15 @@ def main() -> None:
     setting = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "by the processor")
     record = {"machine": machine(), "batch": BATCH, "rounds": ROUNDS, "onednn": setting}
     record["results"] = {}
+    counts = convolutions()
     for dtype in TOLERANCES:
         small, large = {}, {}
-        for of in convolutions():
+        for of in counts:
             found = measure(of, dtype)
             print(dtype, of, {name: round(1e3 * seconds, 1) for name, seconds in found.items()})
             (small if max(of.shape[:2]) <= 8 else large)[of] = found
-        record["results"][f"{dtype}, up to 8x8"] = totals(small)
-        record["results"][f"{dtype}, larger"] = totals(large)
+        record["results"][f"{dtype}, up to 8x8"] = totals(small, counts)
+        record["results"][f"{dtype}, larger"] = totals(large, counts)
     for name, seconds in record["results"].items():
         print(name, {way: round(value, 3) for way, value in seconds.items()})
     with atomic_path(RESULT) as temporary:

@@ -152,9 +152,7 @@ def _give_back_memory() -> None:
     """Give back what only the preparation needed: exporters leave gigabytes, and all sides wait."""
     gc.collect()
     if sys.platform == "linux":
-        with contextlib.suppress(
-            OSError, AttributeError
-        ):  # other C libraries have no such function
+        with contextlib.suppress(OSError, AttributeError):  # only glibc has the function
             ctypes.CDLL(None).malloc_trim(0)
 
 
