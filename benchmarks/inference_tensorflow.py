@@ -109,6 +109,7 @@ def rates(found: dict[str, Side], batch: int) -> dict[str, dict]:
         name: {
             "images_per_second": batch / side.median,
             "spread": [batch / max(side.seconds), batch / min(side.seconds)],
+            "undisturbed_turns": side.undisturbed,
             "speedup": first / side.median,
         }
         for name, side in found.items()

@@ -81,7 +81,7 @@ class Case:
 
 
 CASES = [
-    Case("GoogLeNet", recipes.googlenet, 0.02, 65, 0.25, aux_heads=True, epochs=20),
+    Case("GoogLeNet", recipes.googlenet, 0.02, 65, 0.25, aux_heads=True, epochs=32),
     Case("BNInception", recipes.bn_inception, 0.045, 48, 0.25),
     Case("InceptionV2", recipes.inception_v2, 0.045, 75, 0.15),
     Case("InceptionV3", recipes.inception_v3, 0.045, 75, 0.15),

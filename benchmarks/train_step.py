@@ -133,6 +133,7 @@ def report(found: dict[str, Side]) -> dict[str, dict]:
         name: {
             "seconds": side.median,
             "spread": [min(side.seconds), max(side.seconds)],
+            "undisturbed_turns": side.undisturbed,
             "memory_bytes": side.memory,
             "speedup": side.median / ours,
         }

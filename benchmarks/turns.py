@@ -1,16 +1,21 @@
 """Sides of a comparison that take turns, so that what else a machine does falls on all of them."""
 
-import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from keras_inception.jobs.benchmark.worker import backend_of_processes, most_memory
+from keras_inception.jobs.benchmark.gauge import machine_gauge, take_turns
+from keras_inception.jobs.benchmark.processes import (
+    SILENCE,
+    SPAWN,
+    backend_of_processes,
+    most_memory,
+)
+from keras_inception.jobs.benchmark.run import Effort
 
 WARM_UP = 3  # steps
-SILENCE = 0.3  # seconds; idle threads of some libraries spin for as long after their last work
 
 Step = Callable[[], object]
 
@@ -20,11 +25,13 @@ class Side:
     """What one side needed.
 
     Attributes:
-        seconds: of a step, one number for each round.
+        seconds: of a step, one number for each turn that counts.
+        undisturbed: in how many of these turns the machine had nearly its full speed.
         memory: the most bytes that its process ever held.
     """
 
     seconds: list[float]
+    undisturbed: int
     memory: int
 
     @property
@@ -48,7 +55,7 @@ def in_turns(
             step and returns when it is done.
         sides: their names.
         *arguments: what `prepare` takes besides.
-        rounds: turns of every side.
+        rounds: turns of every side that count: those in which the machine was least disturbed.
         steps: of a turn; their mean counts.
         in_torch: the sides whose process runs PyTorch, and is to stay without TensorFlow.
 
@@ -58,7 +65,6 @@ def in_turns(
     Raises:
         RuntimeError: if a side's process ends before its time; names it and its exit code.
     """
-    context = multiprocessing.get_context("spawn")
     pipes, workers = {}, {}
 
     def answer(side: str):
@@ -70,22 +76,27 @@ def in_turns(
             raise RuntimeError(f"{side}: its process ended with code {code}.") from error
 
     for side in sides:
-        pipes[side], theirs = context.Pipe()
+        pipes[side], theirs = SPAWN.Pipe()
         work = (theirs, prepare, side, *arguments)
-        workers[side] = context.Process(target=_serve, args=work, daemon=True)
+        workers[side] = SPAWN.Process(target=_serve, args=work, daemon=True)
         with backend_of_processes("torch" if side in in_torch else "tensorflow"):
             workers[side].start()
         theirs.close()
         answer(side)
-    seconds: dict[str, list[float]] = {side: [] for side in sides}
-    for _ in range(rounds):
-        for side in sides:
-            time.sleep(SILENCE)
-            pipes[side].send(steps)
-            seconds[side].append(answer(side))
+
+    def turn(side: str) -> float:
+        time.sleep(SILENCE)
+        pipes[side].send(steps)
+        return answer(side)
+
+    effort = Effort()
+    with machine_gauge(effort.matrices, effort.matrix_seconds) as gauge:
+        turns = take_turns(sides, turn, gauge, rounds=rounds, most=effort.patience * rounds)
+    found = {}
     for side in sides:
         pipes[side].send(0)
-    found = {side: Side(seconds[side], answer(side)) for side in sides}
+        undisturbed = sum(each.undisturbed for each in turns[side])
+        found[side] = Side([each.value for each in turns[side]], undisturbed, answer(side))
     for worker in workers.values():
         worker.join()
     return found

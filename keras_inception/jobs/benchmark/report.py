@@ -16,17 +16,20 @@ from keras_inception.networks import NETWORKS
 _OURS_COLOUR, _OTHERS_COLOUR = "#1f6feb", "#8c959f"
 
 _HEADINGS = (
-    "library", "runtime", "dtype", "images/s", "spread", "p50 ms", "p99 ms", "memory MB", "of peak",
-    "speed-up",
+    "library", "runtime", "dtype", "images/s", "spread", "undisturbed", "p50 ms", "p99 ms",
+    "memory MB", "of peak", "speed-up",
 )  # fmt: skip
 _SUMMARY = (
     "network", "form", "pixels", "batch", "keras.applications float32", "mixed_bfloat16",
     "here, TensorFlow", "over Keras", "here, fastest", "over Keras", "of peak",
-    "fastest of others",
+    "here, int8", "over Keras", "fastest of others",
 )  # fmt: skip
-_SUMMARY_RULES = ("---",) * 2 + ("---:",) * 10
+_SUMMARY_RULES = ("---",) * 2 + ("---:",) * 12
 _TEXTS = ("library", "runtime", "dtype")  # columns that hold no numbers
 _IS_TEXT = tuple(heading in _TEXTS for heading in _HEADINGS)
+
+
+FLOATS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Bound:
         least: how many times as fast.
         theirs: library and dtype of the other side, the fastest of which counts; None for a
             library: any but this and Keras's.
-        ours: runtime and dtype of this package's side, the fastest of which counts; None: any.
+        ours: runtime and dtypes of this package's side, the fastest of which counts; runtime
+            None: any.
         network: for which it stands; None: for all.
         batch_size: likewise.
         native: whether it stands only where bfloat16 is native.
@@ -45,20 +49,18 @@ class Bound:
 
     least: float
     theirs: tuple[str | None, str | None]
-    ours: tuple[str | None, str | None] = (None, None)
+    ours: tuple[str | None, tuple[str, ...]] = (None, FLOATS)
     network: str | None = "InceptionV3"
     batch_size: int | None = 16
     native: bool = True
 
     def judged(self, group: Sequence[Measurement]) -> str | None:
         """Return what measurements of one task say of it, None if nothing."""
-        (runtime, dtype), (library, their_dtype) = self.ours, self.theirs
+        (runtime, dtypes), (library, their_dtype) = self.ours, self.theirs
         ours = [
             each
             for each in group
-            if each.library == OURS
-            and runtime in (None, each.runtime)
-            and dtype in (None, each.dtype)
+            if each.library == OURS and runtime in (None, each.runtime) and each.dtype in dtypes
         ]
         others = [
             each
@@ -76,11 +78,13 @@ class Bound:
 
 
 BOUNDS = (
-    Bound(4.5, (STOCK, "float32"), ("tensorflow", None)),
-    Bound(2.0, (STOCK, "mixed_bfloat16"), ("tensorflow", None)),
-    Bound(1.05, (STOCK, "float32"), ("tensorflow", "float32"), native=False),
+    Bound(4.5, (STOCK, "float32"), ("tensorflow", FLOATS)),
+    Bound(2.0, (STOCK, "mixed_bfloat16"), ("tensorflow", FLOATS)),
+    Bound(1.05, (STOCK, "float32"), ("tensorflow", ("float32",)), native=False),
     Bound(5.5, (STOCK, "float32")),
+    Bound(5.5, (STOCK, "float32"), (None, ("int8",))),
     Bound(5.0, (STOCK, "float32"), batch_size=1),
+    Bound(5.0, (STOCK, "float32"), (None, ("int8",)), batch_size=1),
     Bound(0.97, (None, None), network=None, batch_size=None, native=False),
 )
 LEAST_OF_PEAK = 0.8
@@ -105,8 +109,8 @@ def bounds(results: Results) -> list[str]:
             ):
                 said.append(bound.judged(group))
         best = [each for each in group if (each.library, each.dtype) == (OURS, "bfloat16")]
-        if native and best and (network, batch_size) == ("InceptionV3", 16):
-            share = best[0].share_of_peak
+        share = best[0].share_of_peak if best else None
+        if native and share is not None and (network, batch_size) == ("InceptionV3", 16):
             least = _verdict(share, LEAST_OF_PEAK, f"{LEAST_OF_PEAK:.0%}")
             said.append(
                 f"{task_name(best[0])}: {best[0].side} reaches {share:.0%} of the peak; {least}"
@@ -131,10 +135,11 @@ def rows(group: Iterable[Measurement]) -> list[tuple[str, ...]]:
             each.dtype,
             f"{each.images_per_second:.1f}",
             f"{each.slowest:.1f}-{each.fastest:.1f}",
+            f"{each.undisturbed} of {each.turns}",
             f"{1e3 * each.p50:.1f}",
             f"{1e3 * each.p99:.1f}",
             f"{each.memory / 1e6:.0f}" if each.memory else "-",
-            f"{each.share_of_peak:.0%}",
+            _share(each),
             _speedup(each, group),
         )
         for each in group
@@ -155,16 +160,17 @@ def markdown(results: Results) -> str:
 def summary(results: Results) -> str:
     """Return a short Markdown table: images a second, a row for each task.
 
-    Columns: `keras.applications` in both precisions, this package in TensorFlow and in its fastest
-    runtime with their speed-ups over `keras.applications` in float32, and the fastest of the
-    others. Columns in which nothing was measured are left out.
+    Columns: `keras.applications` in both precisions, this package in TensorFlow, in its fastest
+    runtime and in int8 with their speed-ups over `keras.applications` in float32, and the fastest
+    of the others. Columns in which nothing was measured are left out.
     """
     lines = []
     for group in _groups(results):
         ours = [each for each in group if each.library == OURS]
         others = [each for each in group if each.library not in (OURS, STOCK)]
         stock = {each.dtype: each for each in group if each.library == STOCK}
-        best = ours[0] if ours else None
+        best = next((each for each in ours if each.dtype in FLOATS), None)
+        int8 = next((each for each in ours if each.dtype == "int8"), None)
         tensorflow = next((each for each in ours if each.runtime == "tensorflow"), None)
         cells = (
             group[0].network,
@@ -177,7 +183,9 @@ def summary(results: Results) -> str:
             _speedup(tensorflow, group),
             f"{_speed(best)} ({best.runtime} {best.dtype})" if best else "-",
             _speedup(best, group),
-            f"{best.share_of_peak:.0%}" if best else "-",
+            _share(best),
+            f"{_speed(int8)} ({int8.runtime})" if int8 else "-",
+            _speedup(int8, group),
             f"{_speed(others[0])} ({others[0].side})" if others else "-",
         )
         lines.append(cells)
@@ -271,6 +279,10 @@ def _groups(results: Results) -> list[list[Measurement]]:
 def _speedup(measurement: Measurement | None, group: Iterable[Measurement]) -> str:
     stock = [m.images_per_second for m in group if (m.library, m.dtype) == (STOCK, "float32")]
     return f"{measurement.images_per_second / stock[0]:.2f}x" if measurement and stock else "-"
+
+
+def _share(each: Measurement | None) -> str:
+    return "-" if each is None or each.share_of_peak is None else f"{each.share_of_peak:.0%}"
 
 
 def _speed(each: Measurement | None) -> str:

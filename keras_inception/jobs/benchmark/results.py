@@ -38,11 +38,14 @@ class Measurement:
         images_per_second: median of the turns.
         slowest: images a second of the slowest turn.
         fastest: images a second of the fastest turn.
+        turns: how many count.
+        undisturbed: in how many of these the machine had nearly its full speed.
         p50: median seconds of a call.
         p99: seconds that 99 % of the calls stayed below.
         memory: most bytes that the process ever had, preparing included.
         operations_per_second: floating-point operations of the convolutions and dense layers.
-        share_of_peak: these by the machine's matrix peak of the dtype.
+        share_of_peak: median over the turns of what share that is of what matrix products of the
+            dtype reached just before and after; None where the dtype is not native.
         date: on which it was measured, YYYY-MM-DD, UTC.
     """
 
@@ -57,11 +60,13 @@ class Measurement:
     images_per_second: float
     slowest: float
     fastest: float
+    turns: int
+    undisturbed: int
     p50: float
     p99: float
     memory: int | None
     operations_per_second: float
-    share_of_peak: float
+    share_of_peak: float | None
     date: str
 
     @property
@@ -81,7 +86,8 @@ class Results:
 
     Attributes:
         machine: what it is, and the versions of the packages.
-        peak: floating-point operations a second in matrix products, by dtype.
+        peak: the most floating-point operations a second that matrix products ever reached, by
+            native dtype.
         measurements: by network, batch size and side.
         left_out: sides that could not run, and why; one that cannot run a certain network under
             `SIDE: NETWORK (ARCHITECTURE), ...`.
@@ -123,7 +129,7 @@ class Results:
     def merged(self, newer: Results) -> Results:
         """Return these results with those replaced that `newer` has of the same tasks.
 
-        The peak is the higher one, and every share of it is computed anew.
+        The peak is the higher one.
 
         Raises:
             InputError: as `check_same` raises it.
@@ -131,11 +137,7 @@ class Results:
         self.check_same(newer.machine, newer.quick)
         done = {each.task for each in newer.measurements}
         kept = [each for each in self.measurements if each.task not in done]
-        peak = {
-            dtype: max(rates)
-            for dtype in self.peak
-            for rates in [(self.peak[dtype], newer.peak.get(dtype, 0.0))]
-        }
+        peak = {dtype: max(rate, newer.peak.get(dtype, 0.0)) for dtype, rate in self.peak.items()}
         packages = self.machine["packages"] | newer.machine["packages"]
         ran = {each.side for each in newer.measurements}
         redone = {task_name(each) for each in newer.measurements}
@@ -148,12 +150,7 @@ class Results:
             newer,
             machine=newer.machine | {"packages": packages},
             peak=peak,
-            measurements=tuple(
-                dataclasses.replace(
-                    each, share_of_peak=each.operations_per_second / peak[peak_dtype(each.dtype)]
-                )
-                for each in (*kept, *newer.measurements)
-            ),
+            measurements=(*kept, *newer.measurements),
             left_out=left_out | newer.left_out,
         )
 

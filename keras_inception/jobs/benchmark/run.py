@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_inception import inspection, models
 from keras_inception.errors import InputError, unknown
+from keras_inception.jobs.benchmark.gauge import Gauge, Turn, machine_gauge, take_turns
 from keras_inception.jobs.benchmark.results import (
     Measurement,
     Results,
@@ -19,7 +20,7 @@ from keras_inception.jobs.benchmark.results import (
     task_name,
 )
 from keras_inception.jobs.benchmark.sides import SIDES, Side, Task, build, forms
-from keras_inception.jobs.benchmark.worker import Worker, measured_peak
+from keras_inception.jobs.benchmark.worker import Worker
 from keras_inception.networks import NETWORKS
 
 _PREPARED_TOGETHER = 2  # sides; much of it uses one core
@@ -30,21 +31,23 @@ class Effort:
     """How long is measured.
 
     Attributes:
-        rounds: turns of every side.
+        rounds: turns of every side that count.
+        patience: how many times as many turns a side may take until so many were undisturbed.
         seconds: of a turn, at least.
-        peak_seconds: for each matrix size, dtype and library.
-        peak_sides: of the matrices.
+        matrices: sides of the square ones whose products tell what the machine reaches.
+        matrix_seconds: for each size and dtype, before and after every turn.
         quick: whether this only shows that everything works.
     """
 
     rounds: int = 7
-    seconds: float = 1.5
-    peak_seconds: float = 1.0
-    peak_sides: tuple[int, ...] = (1024, 2048, 4096)
+    patience: int = 4
+    seconds: float = 1.0
+    matrices: tuple[int, ...] = (1024, 2048, 4096)
+    matrix_seconds: float = 0.05
     quick: bool = False
 
 
-QUICK = Effort(rounds=2, seconds=0.05, peak_seconds=0.05, peak_sides=(256,), quick=True)
+QUICK = Effort(rounds=2, patience=1, seconds=0.05, matrices=(256,), matrix_seconds=0.01, quick=True)
 """Enough to see that everything works; its numbers say little."""
 
 
@@ -62,7 +65,8 @@ def benchmark(
     """Measure how fast networks run here, in this package and beside it.
 
     Every side runs in a process of its own and holds its network ready; the sides take turns, a
-    second or so each, and medians are taken over the turns. Calls go from a NumPy array to the
+    second or so each, and medians are taken over the turns in which the machine was least disturbed
+    (see `gauge`). Calls go from a NumPy array to the
     outputs. Weights are random, and shifts other than 0: those of a network that was never trained
     would be left out of some sides' functions, which then compute something else.
 
@@ -105,30 +109,28 @@ def benchmark(
     }
     if not any(able.values()):
         raise InputError(f"No side can run these networks. Left out: {left_out or 'none'}.")
-    announce("matrix peak of this machine")
-    peak = measured_peak(effort.peak_sides, effort.peak_seconds)
-    measurements = [
-        measurement
-        for task, able_sides in able.items()
-        if able_sides
-        for measurement in _measure(task, able_sides, effort, peak, left_out, announce)
-    ]
+    with machine_gauge(effort.matrices, effort.matrix_seconds) as gauge:
+        measurements = [
+            measurement
+            for task, able_sides in able.items()
+            if able_sides
+            for measurement in _measure(task, able_sides, effort, gauge, left_out, announce)
+        ]
     if not measurements:
         raise InputError(f"No side could run: {left_out}.")
-    return Results(machine(), peak, tuple(measurements), left_out, effort.quick)
+    return Results(machine(), gauge.highest, tuple(measurements), left_out, effort.quick)
 
 
 def _measure(
     task: Task,
     sides: Sequence[Side],
     effort: Effort,
-    peak: dict[str, float],
+    gauge: Gauge,
     left_out: dict[str, str],
     announce: Callable[[str], None],
 ) -> list[Measurement]:
     operations = 2 * _multiply_adds(task)
     workers: dict[Side, Worker] = {}
-    times: dict[Side, list[list[float]]] = {}
     memory: dict[Side, int | None] = {}
     what = task_name(task)
     with contextlib.ExitStack() as opened:
@@ -142,18 +144,24 @@ def _measure(
                 except InputError as error:
                     left_out[f"{side.name}: {what}"] = str(error)
                     continue
-                workers[side], times[side] = worker, []
-        for number in range(effort.rounds):
-            announce(f"{what}: round {number + 1} of {effort.rounds}")
-            for side, worker in list(workers.items()):
-                try:
-                    times[side].append(worker.turn(effort.seconds))
-                except InputError as error:  # such as killed for want of memory
-                    left_out[f"{side.name}: {what}"] = str(error)
-                    del workers[side]
-    return [
-        _measurement(task, side, times[side], memory[side], operations, peak) for side in workers
-    ]
+                workers[side] = worker
+
+        def turn(side: Side) -> list[float] | None:
+            try:
+                return workers[side].turn(effort.seconds)
+            except InputError as error:  # such as killed for want of memory
+                left_out[f"{side.name}: {what}"] = str(error)
+                return None
+
+        turns = take_turns(
+            workers,
+            turn,
+            gauge,
+            rounds=effort.rounds,
+            most=effort.patience * effort.rounds,
+            announce=lambda number, waiting: announce(f"{what}: round {number}, {waiting} sides"),
+        )
+    return [_measurement(task, side, turns[side], memory[side], operations) for side in turns]
 
 
 @contextlib.contextmanager
@@ -169,14 +177,15 @@ def _started(side: Side, task: Task, memory: dict[Side, int | None]) -> Iterator
 def _measurement(
     task: Task,
     side: Side,
-    turns: list[list[float]],
+    turns: list[Turn],
     memory: int | None,
     operations: int,
-    peak: dict[str, float],
 ) -> Measurement:
-    speeds = [task.batch_size * len(turn) / sum(turn) for turn in turns]
-    calls = np.concatenate(turns)
+    speeds = [task.batch_size * len(turn.value) / sum(turn.value) for turn in turns]
+    calls = np.concatenate([turn.value for turn in turns])
     speed = float(np.median(speeds))
+    peaks = [turn.peak.get(peak_dtype(side.dtype)) for turn in turns]
+    shares = [one * operations / peak for one, peak in zip(speeds, peaks, strict=True) if peak]
     return Measurement(
         network=task.network,
         architecture=task.architecture,
@@ -189,11 +198,13 @@ def _measurement(
         images_per_second=speed,
         slowest=min(speeds),
         fastest=max(speeds),
+        turns=len(turns),
+        undisturbed=sum(turn.undisturbed for turn in turns),
         p50=float(np.quantile(calls, 0.5)),
         p99=float(np.quantile(calls, 0.99)),
         memory=memory,
         operations_per_second=speed * operations,
-        share_of_peak=speed * operations / peak[peak_dtype(side.dtype)],
+        share_of_peak=float(np.median(shares)) if shares else None,
         date=datetime.now(UTC).date().isoformat(),
     )
 

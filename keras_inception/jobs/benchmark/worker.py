@@ -5,27 +5,22 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import importlib.util
-import multiprocessing
 import os
-import resource
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_inception.errors import InputError
-from keras_inception.jobs.benchmark import peak
+from keras_inception.jobs.benchmark.processes import (
+    SILENCE,
+    SPAWN,
+    backend_of_processes,
+    most_memory,
+)
 from keras_inception.jobs.benchmark.sides import SIDES, Side, Task
-
-_SPAWN = multiprocessing.get_context("spawn")
-_SILENCE = 0.3  # seconds; idle threads of some libraries spin for as long after their last work
 
 
 class Worker:
@@ -38,8 +33,8 @@ class Worker:
 
     def __init__(self, side: Side, task: Task) -> None:
         self.side = side.name
-        self._pipe, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_serve, args=(side.name, task, theirs), daemon=True)
+        self._pipe, theirs = SPAWN.Pipe()
+        self._process = SPAWN.Process(target=_serve, args=(side.name, task, theirs), daemon=True)
         with backend_of_processes("torch" if "torch" in side.needs else "tensorflow"):
             self._process.start()
         theirs.close()
@@ -58,7 +53,7 @@ class Worker:
         Raises:
             InputError: if a batch fails, or the process has ended.
         """
-        time.sleep(_SILENCE)
+        time.sleep(SILENCE)
         with contextlib.suppress(BrokenPipeError):  # then there is no answer either
             self._pipe.send(seconds)
         return self._answer()
@@ -90,43 +85,6 @@ class Worker:
         if failed:
             raise InputError(f"{self.side}: {value}")
         return value
-
-
-def measured_peak(sides: tuple[int, ...], seconds: float) -> dict[str, float]:
-    """Return `peak.matrix_peak` of the fastest library, each measured in its own process.
-
-    Raises:
-        InputError: if none could be measured.
-    """
-    found = []
-    for library in peak.LIBRARIES:
-        if importlib.util.find_spec(library):
-            with backend_of_processes(library), ProcessPoolExecutor(1, mp_context=_SPAWN) as pool:
-                done = pool.submit(peak.matrix_peak, library, sides, seconds)
-                with contextlib.suppress(BrokenProcessPool):
-                    found.append(done.result())
-    if not found:
-        raise InputError(f"No matrix products could be measured in {' or '.join(peak.LIBRARIES)}.")
-    return {dtype: max(rates[dtype] for rates in found) for dtype in peak.DTYPES}
-
-
-@contextlib.contextmanager
-def backend_of_processes(name: str) -> Iterator[None]:
-    """Say on which backend Keras runs in the processes that are started meanwhile.
-
-    PyTorch and TensorFlow crash some processes that import both.
-    """
-    changes = {"KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    before = {key: os.environ.get(key) for key in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
 
 
 def _serve(name: str, task: Task, pipe: Connection) -> None:
@@ -163,17 +121,3 @@ def _timed(run: Any, images: np.ndarray, seconds: float) -> list[float]:
         run(images)
         times.append(time.perf_counter() - began)
     return times
-
-
-def most_memory() -> int:
-    """Return the most bytes that this process ever held.
-
-    Where Linux tells it, from there: the figure of `getrusage` begins with that of the process that
-    started this one.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
