@@ -32,7 +32,9 @@ def benchmark(
     image_size: Annotated[
         int | None, typer.Option(help="Height and width in pixels. Default: the network's own.")
     ] = None,
-    rounds: Annotated[int | None, typer.Option(help="Turns of every side.", min=1)] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Turns of every side that count.", min=1)
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Small and short: shows that it works, nothing more.")
     ] = False,
@@ -48,7 +50,8 @@ def benchmark(
 ) -> None:
     """Measure how fast networks run here: this package, keras.applications, PyTorch and others.
 
-    Close other programs first. A network and batch size take some minutes.
+    Close other programs first. A network and batch size take some minutes, on a busy machine half
+    an hour.
     """
     import dataclasses
 

@@ -22,7 +22,9 @@ _AFTER_HEAD = (
 )
 
 
-def fold_batch_norm(model: keras.Model, dtype: str | None = None) -> keras.Model:
+def fold_batch_norm(
+    model: keras.Model, dtype: str | None = None, *, move_pools: bool = True
+) -> keras.Model:
     """Return a model for inference: the same function in fewer, stock layers.
 
     - Batch normalisations become part of the `Conv2D`, `DepthwiseConv2D`, `SeparableConv2D` or
@@ -44,6 +46,8 @@ def fold_batch_norm(model: keras.Model, dtype: str | None = None) -> keras.Model
         dtype: None for the precision in which the model keeps its weights, normally float32. Or
             "float32"; or "bfloat16" or "float16" for weights and computation in 16 bits, of which
             a last dense layer and what follows it, such as the softmax, stay float32.
+        move_pools: False: average pools stay where they are, as LiteRT needs it in 8 bits. There
+            what a pool takes has the range of the concatenation that it ends in: nothing below 0.
 
     Returns:
         The folded model. In float32 it gives what `model(images, training=False)` gives, but for
@@ -61,7 +65,7 @@ def fold_batch_norm(model: keras.Model, dtype: str | None = None) -> keras.Model
     """
     if dtype is not None and dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
-    folded = _folded(model, dtype, has_head=True)
+    folded = _folded(model, dtype, has_head=True, move_pools=move_pools)
     refresh_folded(folded, model)
     return folded
 
@@ -82,8 +86,9 @@ def refresh_folded(folded: keras.Model, model: keras.Model) -> None:
         InputError: if the models do not belong together, or a folded weight is too large for the
             folded model's dtype; nothing is written then.
     """
-    sources = dict(_sources(model))
     targets = dict(_targets(folded))
+    moved, unmoved = (dict(_sources(model, move_pools)) for move_pools in (True, False))
+    sources = unmoved if unmoved.keys() == targets.keys() else moved
     if sources.keys() != targets.keys():
         odd = sorted(sources.keys() ^ targets.keys())
         raise InputError(
@@ -114,17 +119,17 @@ def _settle(layer: keras.layers.Normalization) -> None:
     layer.mean, layer.variance = map(keras.ops.convert_to_numpy, (layer.mean, layer.variance))
 
 
-def _folded(model: keras.Model, dtype: str | None, has_head: bool) -> keras.Model:
+def _folded(model: keras.Model, dtype: str | None, has_head: bool, move_pools: bool) -> keras.Model:
     """Build the folded model with weights that are still zero."""
     graph = Graph(model)
-    plan = Plan(graph)
+    plan = Plan(graph, move_pools)
     head = _head(graph) if has_head else set()
     replacements: dict[int, Callable] = {}
 
     def replacement(operation: keras.Operation) -> Callable:
         in_head = id(operation) in head
         if has_graph(operation):
-            return _folded(operation, dtype, in_head)
+            return _folded(operation, dtype, in_head, move_pools)
         precision = getattr(operation, "variable_dtype", None)
         if dtype is not None:
             precision = "float32" if in_head else dtype
@@ -147,14 +152,16 @@ def _folded(model: keras.Model, dtype: str | None, has_head: bool) -> keras.Mode
     return keras.Model(*graph.replay(apply), name=model.name)
 
 
-def _sources(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, list[np.ndarray]]]:
+def _sources(
+    model: keras.Model, move_pools: bool, prefix: str = ""
+) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Yield, for each layer of the folded model that has weights, its path and what they are."""
     graph = Graph(model)
-    plan = Plan(graph)
+    plan = Plan(graph, move_pools)
     calls = [call for call in graph.calls if id(call) not in plan.absorbed]
     for operation in {id(call.operation): call.operation for call in calls}.values():
         if has_graph(operation):
-            yield from _sources(operation, f"{prefix}{operation.name}/")
+            yield from _sources(operation, move_pools, f"{prefix}{operation.name}/")
         elif id(operation) in plan.fused:
             fused = plan.fused[id(operation)]
             yield prefix + fused.name, fused.weights()

@@ -66,12 +66,17 @@ class Fused:
 class Plan:
     """Which calls of a graph become part of a linear layer before them.
 
+    Args:
+        graph: of the model.
+        move_pools: whether average pools move behind 1x1 convolutions.
+
     Attributes:
         fused: linear layers that take something in, by the id of the layer.
         absorbed: ids of the calls that vanish: their output is their input.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, move_pools: bool = True) -> None:
+        self._move_pools = move_pools
         self.fused: dict[int, Fused] = {}
         self.absorbed: set[int] = set()
         self._scaled: set[int] = set()
@@ -113,7 +118,8 @@ class Plan:
         """
         layer, before = call.operation, graph.producer(call.input_tensors[0])
         if (
-            before is None
+            not self._move_pools
+            or before is None
             or graph.is_shared(before.operation)
             or graph.only_user(before.outputs[0]) is not call
             or type(before.operation) is not keras.layers.AveragePooling2D

@@ -1,6 +1,7 @@
 """16-bit and 8-bit exports find as many digits as the model does."""
 
 import dataclasses
+import sys
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from keras_inception.inference.export import BOUNDS, FORMATS, export
 from keras_inception.inference.folding import fold_batch_norm
 from keras_inception.inference.runtimes import open_runtime
 from keras_inception.preprocessing import Preprocessing
+from tests import scripts
 from tests.inference.exports import PATHS, pixels, tiny
 
 BATCH = 64
@@ -104,19 +106,36 @@ def test_16_bit_folding_leaves_images_their_first_class(digits):
     assert digits.accuracy - digits.score(given) <= POINTS
 
 
+def test_a_convolution_after_a_pool_keeps_in_int8_what_is_below_zero(tmp_path):
+    """If folding moved it before the pool, LiteRT would give it the range of the concatenation."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    pooled = keras.layers.AveragePooling2D(3, 1, "same")(inputs)
+    branches = [keras.layers.ReLU()(keras.layers.Conv2D(2, 1)(x)) for x in (pooled, inputs)]
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Concatenate()(branches))
+    model = keras.Model(inputs, x)
+    images = np.random.default_rng(0).uniform(-1, 1, (64, 16, 16, 3)).astype("float32")
+    path = tmp_path / "pools.tflite"
+    export(model, path, format="litert", precision="int8", calibration=images, tolerance=1.0)
+    with open_runtime(path) as runtime:
+        (found,) = runtime.run(images).values()
+    exact = model.predict(images, verbose=0)
+    assert 1e-3 < np.abs(found - exact).max() / exact.max() < 0.02  # 0.7 otherwise
+
+
 @pytest.mark.slow
-def test_inception_resnet_finds_digits(tmp_path):
-    """One test of all exports, so that one process trains."""
+def test_a_network_trained_by_its_recipe_finds_digits_in_every_precision(tmp_path, monkeypatch):
+    """By the commands of the documentation; this network has pools before convolutions, too."""
     keras.utils.set_random_seed(1)
-    model = ki.InceptionResNetV1(weights=None, width=0.1, input_shape=(75, 75, 3), classes=10)
-    digits = Digits(model, epochs=8, size=75, rate=3e-3)
-    assert digits.accuracy > 0.95
-    lost = {}
-    for pair in BY_NAME:
-        (folder := tmp_path / pair.id).mkdir()
-        accuracy, _ = exported_accuracy(digits, *pair.values, folder)
-        lost[pair.id] = digits.accuracy - accuracy
-    assert max(lost.values()) <= POINTS, lost
+    for name, arguments in (
+        ("seven_recipes", [tmp_path / "runs", tmp_path / "seven_recipes.json"]),
+        ("export_accuracy", [tmp_path / "runs"]),
+    ):
+        command = [name, *map(str, arguments), "--only", "InceptionV3"]
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as ended:
+            scripts.load("benchmarks", name).main()
+        assert ended.value.code == 0, ended.value.code
 
 
 def test_calibration_sources_agree(tmp_path):

@@ -267,6 +267,16 @@ def test_average_pools_move_behind_1x1_convolutions_with_fewer_channels(padding)
     assert relative_difference(folded(x), model(x, training=False)) < 1e-5
 
 
+def test_pools_stay_if_asked_to():
+    model = pooled(layers.AveragePooling2D(3, 1, name="pool"), layers.Conv2D(4, 1, name="conv"))
+    folded = fold_batch_norm(model, move_pools=False)
+    assert [layer.name for layer in folded.layers[1:]] == ["pool", "relu"]
+    x = images(2, 8, channels=6)
+    lively(model, seed=1)
+    refresh_folded(folded, model)
+    assert relative_difference(folded(x), model(x, training=False)) < 1e-5
+
+
 @pytest.mark.parametrize(
     "model",
     [

@@ -1,7 +1,7 @@
 """Running an exported file in its own runtime, and comparing it with Keras."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,17 @@ from keras_inception.preprocessing import preprocess_input
 BOUNDS = {"float32": 1e-4, "float16": 0.02, "bfloat16": 0.05, "int8": 0.25}
 """By precision: the difference that is accepted, as a share of the largest output.
 
-For "int8" it is the mean of the images' differences, for the others the largest: 8 bits decide an
-image between two classes either way, and such an image says nothing about the file.
+For `OF_MEAN` it is the mean of the images' differences, for the others the largest: 8 significant
+bits decide an image between two classes either way, and such an image says nothing about the file.
 """
+
+OF_MEAN = ("bfloat16", "int8")
 
 AGREEMENT = 0.9
 """The share of the calibration images whose first class an "int8" file must leave as it is."""
 
 _BATCH = 2
+_PICTURES_FOR_MEAN = 16
 _CALIBRATION_IMAGES = 64
 _FREE_SIZES = ((128, 151), (173, 128))  # tried where the file takes images of any size
 _TILE = 5  # pixels; finer noise would leave nothing after the first pools
@@ -38,6 +41,7 @@ class ExportError(InputError):
 def check(
     path: Path,
     network: Network,
+    precision: str,
     bound: float,
     calibration: Calibration | None,
     agreement: float = AGREEMENT,
@@ -47,9 +51,9 @@ def check(
     Args:
         path: the exported file or folder.
         network: what was exported.
+        precision: in which; it says whether the mean or the largest of the differences counts.
         bound: difference that is accepted.
-        calibration: images to compare on, of which the mean counts; None: fixed random pictures,
-            of which the worst does.
+        calibration: images to compare on; None: fixed random pictures.
         agreement: share of the calibration images whose first class must stay.
 
     Returns:
@@ -59,15 +63,17 @@ def check(
         ExportError: if a difference is above the bound, the outputs have other names or shapes, or
             fewer calibration images than wanted keep their first class.
     """
+    combined = np.mean if precision in OF_MEAN else np.max
+    pictures = _PICTURES_FOR_MEAN if precision in OF_MEAN else _BATCH
     differences, agree = [], []
     with open_runtime(path) as runtime:
-        for images in _inputs(network, calibration):
+        for images in _inputs(network, calibration, pictures):
             expected = _expected(network.reference, network.prepare(images))
             found = runtime.run(images)
             differences.extend(_differences(found, network.output_name, expected, runtime.name))
             first = found[network.output_name].argmax(-1)
             agree.extend(np.ravel(first == expected.argmax(-1)))
-    difference = float(np.max(differences) if calibration is None else np.mean(differences))
+    difference = float(combined(differences))
     _check_bound(difference, bound, runtime.name)
     if calibration is not None and network.output_name == PREDICTIONS:
         if np.mean(agree) < agreement:
@@ -78,16 +84,18 @@ def check(
                 "nearer to those that the model was trained on; tolerance= does without this."
             )
     elif calibration is None and (path / FILE).is_file():
-        _check_signatures(path, network, bound)
+        _check_signatures(path, network, bound, combined)
     return difference
 
 
-def _check_signatures(path: Path, network: Network, bound: float) -> None:
+def _check_signatures(
+    path: Path, network: Network, bound: float, combined: Callable[[Any], Any]
+) -> None:
     """Compare what a SavedModel's other signatures compute."""
     import tensorflow as tf
 
     signatures = tf.saved_model.load(str(path)).signatures
-    images = next(_inputs(network, None))
+    images = next(_inputs(network, None, _BATCH))
     inputs = {FEATURES: (images, network.reference_features, FEATURES)}
     if ENCODED in signatures:
         files = tf.stack([tf.io.encode_png(image) for image in images])
@@ -99,7 +107,7 @@ def _check_signatures(path: Path, network: Network, bound: float) -> None:
         found = {key: keras.ops.convert_to_numpy(values) for key, values in found.items()}
         where = f"TensorFlow, signature {name!r}"
         differences = _differences(found, output, _expected(model, prepared), where)
-        _check_bound(float(differences.max()), bound, where)
+        _check_bound(float(combined(differences)), bound, where)
 
 
 def _expected(model: keras.Model, prepared: Any) -> np.ndarray:
@@ -129,15 +137,19 @@ def _check_bound(difference: float, bound: float, where: str) -> None:
         )
 
 
-def _inputs(network: Network, calibration: Calibration | None) -> Iterator[np.ndarray]:
-    """Yield batches of what the file takes."""
+def _inputs(
+    network: Network, calibration: Calibration | None, pictures: int
+) -> Iterator[np.ndarray]:
+    """Yield batches of what the file takes: calibration images, or so many random pictures."""
     if calibration is not None:
         batches = -(-_CALIBRATION_IMAGES // calibration.batch_size)
         yield from itertools.islice(calibration.inputs(network), batches)
         return
-    for shape in _shapes(network):
-        pixels = _pictures(shape)
-        yield pixels if network.input_dtype == "uint8" else preprocess_input(pixels)
+    for batch, *shape in _shapes(network):
+        rng = np.random.default_rng(0)
+        for _ in range(-(-pictures // batch)):
+            pixels = _pictures(rng, (batch, *shape))
+            yield pixels if network.input_dtype == "uint8" else preprocess_input(pixels)
 
 
 def _shapes(network: Network) -> list[tuple[int, ...]]:
@@ -150,10 +162,10 @@ def _shapes(network: Network) -> list[tuple[int, ...]]:
     ]
 
 
-def _pictures(shape: tuple[int, ...]) -> np.ndarray:
-    """Return fixed pictures of random coloured tiles, uint8."""
+def _pictures(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Return pictures of random coloured tiles, uint8."""
     images, height, width, channels = shape
-    tiles = np.random.default_rng(0).integers(
+    tiles = rng.integers(
         0, 256, (images, -(-height // _TILE), -(-width // _TILE), channels), "uint8"
     )
     return tiles.repeat(_TILE, 1).repeat(_TILE, 2)[:, :height, :width]

@@ -34,6 +34,7 @@ class Format:
         any_size: whether height and width can be left free.
         traced_in_precision: whether the network is brought to a 16-bit precision before it is
             traced; otherwise the file's weights are converted.
+        pools_stay: the precisions in which folding must leave average pools before convolutions.
         packages: that it takes; `extra` brings them.
         extra: of this package.
     """
@@ -45,6 +46,7 @@ class Format:
     inside: str = "all"
     any_size: bool = True
     traced_in_precision: bool = False
+    pools_stay: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     extra: str = ""
 
@@ -63,6 +65,7 @@ FORMATS = {
         ("float32", "float16", "int8"),
         inside="values",
         any_size=False,
+        pools_stay=("int8",),
     ),
     "onnx": Format(
         onnx.write,
@@ -91,8 +94,8 @@ class Exported:
         path: of the file or folder.
         size_bytes: of the file, or of all files of the folder.
         difference: largest difference between an output of the file and the model's on the fixed
-            inputs of the check, as a share of the model's largest output; in int8 its mean over
-            calibration images.
+            inputs of the check, as a share of the model's largest output; in bfloat16 its mean
+            over them, in int8 over calibration images.
         bound: that the difference had to keep.
         metadata: as `read_metadata(path)` returns it.
     """
@@ -155,8 +158,8 @@ def export(
         weights_id: id of the public weights that the model has, for the metadata: their licence,
             preprocessing and, if they are ImageNet's, class names.
         tolerance: bound of the check, the difference as a share of the largest output. None: 1e-4
-            in float32, 0.02 in float16, 0.05 in bfloat16 and 0.25 in int8, there on the mean over
-            calibration images, of which 90 % must keep their first class too.
+            in float32 and 0.02 in float16; on the mean over the inputs 0.05 in bfloat16, and 0.25
+            in int8, whose inputs are calibration images: 90 % must keep their first class too.
         overwrite: replace what stands at `path`, if it is of this format.
 
     Returns:
@@ -188,6 +191,7 @@ def export(
         model,
         fold=fold,
         dtype=precision if form.traced_in_precision else "float32",
+        move_pools=precision not in form.pools_stay,
         batch_size=batch_size,
         preprocessing=preprocessing or _published(checkpoint, model),
         inside=inside,
@@ -203,7 +207,7 @@ def export(
     with _failures(f"{model.name} could not be exported as {format}"), atomic_path(path) as written:
         form.write(network, written, facts, precision, images)
         agreement = AGREEMENT if tolerance is None else 0.0
-        difference = check(written, network, bound, images, agreement)
+        difference = check(written, network, precision, bound, images, agreement)
         files = written.rglob("*") if written.is_dir() else [written]
         size = sum(file.stat().st_size for file in files)
     return Exported(path, size, difference, bound, facts)

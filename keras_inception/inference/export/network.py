@@ -166,6 +166,7 @@ def prepare(
     *,
     fold: bool,
     dtype: str,
+    move_pools: bool,
     batch_size: int | None,
     preprocessing: Preprocessing | None,
     inside: str,
@@ -176,6 +177,7 @@ def prepare(
         model: one image input; of several outputs, "predictions" is taken.
         fold: fold batch normalisations, and bring the network to `dtype`.
         dtype: in which the network shall compute.
+        move_pools: as for `fold_batch_norm`.
         batch_size: as for `Network`.
         preprocessing: as for `Network`.
         inside: as for `Network`.
@@ -199,7 +201,7 @@ def prepare(
             f"{model.name} computes in {' and '.join(sorted(computes))}, and is brought to {dtype} "
             "only by folding; leave fold=True."
         )
-    folded = fold_batch_norm(main, dtype=dtype) if fold else main
+    folded = fold_batch_norm(main, dtype, move_pools=move_pools) if fold else main
     reference = main if computes <= {"float32"} else fold_batch_norm(main, dtype="float32")
     return Network(folded, reference, batch_size, preprocessing, inside)
 
