@@ -6,7 +6,8 @@
 Takes the networks that the first command trained, exports each in every format and in every
 precision but float32, runs the files in their own runtimes on the digits that were not trained on,
 and writes accuracies to `benchmarks/export_accuracy.json`. It fails if an export finds fewer of
-them than the network does, by more than half a point. Needs the extras onnx, openvino and litert.
+them than the network does, by more than half a point. With `--only` the lines of those networks are
+replaced in the record, if the same machine wrote it. Needs the extras onnx, openvino and litert.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from seven_recipes import Case, chosen
+from seven_recipes import CASES, Case, chosen
 
 import keras_inception as ki
 from keras_inception.files import MODEL_FILE, atomic_path
@@ -87,20 +88,22 @@ def main() -> None:
     """Measure every network that is trained, write the record, fail if an export loses too much."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, help="folder of the runs of seven_recipes.py")
-    parser.add_argument("--only", nargs="*", help="names of networks; writes no record")
+    parser.add_argument("--only", nargs="*", help="names of networks")
     options = parser.parse_args()
-    lines = []
+    record = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    known = record["results"] if record.get("machine") == machine() else []
+    lines = {line["network"]: line for line in known}
     for case in chosen(options.only):
-        lines.append(measure(case, options.runs / case.network))
-        print(json.dumps(lines[-1]), flush=True)
+        lines[case.network] = measure(case, options.runs / case.network)
+        print(json.dumps(lines[case.network]), flush=True)
         keras.utils.clear_session()
-    if not options.only:
-        with atomic_path(RESULT) as temporary:
-            record = {"machine": machine(), "results": lines}
-            temporary.write_text(json.dumps(record, indent=1) + "\n")
+    in_order = [lines[case.network] for case in CASES if case.network in lines]
+    with atomic_path(RESULT) as temporary:
+        record = {"machine": machine(), "results": in_order}
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
     too_much = [
         f"{line['network']}, {form}: {accuracy:.4f}, the network itself {line['accuracy']:.4f}"
-        for line in lines
+        for line in in_order
         for form, accuracy in line["exports"].items()
         if accuracy < line["accuracy"] - POINTS
     ]

@@ -85,7 +85,7 @@ CASES = [
     Case("BNInception", recipes.bn_inception, 0.045, 48, 0.25),
     Case("InceptionV2", recipes.inception_v2, 0.045, 75, 0.15),
     Case("InceptionV3", recipes.inception_v3, 0.045, 75, 0.15),
-    Case("InceptionV4", recipes.inception_v4, 0.01, 107, 0.15),
+    Case("InceptionV4", recipes.inception_v4, 0.01, 107, 0.15, epochs=28),
     Case("InceptionResNetV1", recipes.inception_resnet_v1, 0.045, 75, 0.15),
     Case("InceptionResNetV2", recipes.inception_resnet_v2, 0.045, 75, 0.15),
 ]

@@ -1,6 +1,7 @@
 """16-bit and 8-bit exports find as many digits as the model does."""
 
 import dataclasses
+import json
 import sys
 
 import keras
@@ -127,15 +128,19 @@ def test_a_convolution_after_a_pool_keeps_in_int8_what_is_below_zero(tmp_path):
 def test_a_network_trained_by_its_recipe_finds_digits_in_every_precision(tmp_path, monkeypatch):
     """By the commands of the documentation; this network has pools before convolutions, too."""
     keras.utils.set_random_seed(1)
+    record = tmp_path / "export_accuracy.json"
+    monkeypatch.setattr(scripts.load("benchmarks", "export_accuracy"), "RESULT", record)
     for name, arguments in (
         ("seven_recipes", [tmp_path / "runs", tmp_path / "seven_recipes.json"]),
         ("export_accuracy", [tmp_path / "runs"]),
     ):
-        command = [name, *map(str, arguments), "--only", "InceptionV3"]
-        monkeypatch.setattr(sys, "argv", command)
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), "--only", "InceptionV3"])
         with pytest.raises(SystemExit) as ended:
             scripts.load("benchmarks", name).main()
         assert ended.value.code == 0, ended.value.code
+    (line,) = json.loads(record.read_text())["results"]
+    assert line["accuracy"] > 0.95
+    assert set(line["exports"]) == {" ".join(pair.values) for pair in BY_NAME}
 
 
 def test_calibration_sources_agree(tmp_path):

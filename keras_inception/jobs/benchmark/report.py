@@ -135,7 +135,7 @@ def rows(group: Iterable[Measurement]) -> list[tuple[str, ...]]:
             each.dtype,
             f"{each.images_per_second:.1f}",
             f"{each.slowest:.1f}-{each.fastest:.1f}",
-            f"{each.undisturbed} of {each.turns}",
+            "-" if each.undisturbed is None else f"{each.undisturbed} of {each.turns}",
             f"{1e3 * each.p50:.1f}",
             f"{1e3 * each.p99:.1f}",
             f"{each.memory / 1e6:.0f}" if each.memory else "-",

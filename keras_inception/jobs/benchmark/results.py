@@ -39,7 +39,7 @@ class Measurement:
         slowest: images a second of the slowest turn.
         fastest: images a second of the fastest turn.
         turns: how many count.
-        undisturbed: in how many of these the machine had nearly its full speed.
+        undisturbed: in how many of these the machine had nearly its full speed; None: not known.
         p50: median seconds of a call.
         p99: seconds that 99 % of the calls stayed below.
         memory: most bytes that the process ever had, preparing included.
@@ -61,7 +61,7 @@ class Measurement:
     slowest: float
     fastest: float
     turns: int
-    undisturbed: int
+    undisturbed: int | None
     p50: float
     p99: float
     memory: int | None

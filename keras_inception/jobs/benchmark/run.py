@@ -40,7 +40,7 @@ class Effort:
     """
 
     rounds: int = 7
-    patience: int = 4
+    patience: int = 3
     seconds: float = 1.0
     matrices: tuple[int, ...] = (1024, 2048, 4096)
     matrix_seconds: float = 0.05
