@@ -66,9 +66,9 @@ def benchmark(
 
     Every side runs in a process of its own and holds its network ready; the sides take turns, a
     second or so each, and medians are taken over the turns in which the machine was least disturbed
-    (see `gauge`). Calls go from a NumPy array to the
-    outputs. Weights are random, and shifts other than 0: those of a network that was never trained
-    would be left out of some sides' functions, which then compute something else.
+    (see `gauge`). Calls go from a NumPy array to the outputs. Weights are random, and shifts other
+    than 0: those of a network that was never trained would be left out of some sides' functions,
+    which then compute something else.
 
     Only what computes the same is compared: each library takes part in the form of a network that
     it has.
