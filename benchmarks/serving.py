@@ -30,6 +30,7 @@ from keras_inception.jobs.benchmark.sides import as_if_trained
 HERE = Path(__file__).parent
 RESULT = Path(__file__).with_suffix(".json")
 SERVER = HERE.parent / "examples" / "serve.py"
+BATCH_SIZES = (1, 16)  # every request alone, and together with those that wait
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Load:
 
     Attributes:
         seconds: how long it took.
-        latencies: seconds of every answered request.
+        latencies: seconds of every request whose image was computed.
         statuses: how many requests were answered how; "unanswered" ones met a closed connection.
     """
 
@@ -48,8 +49,13 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Answered requests a second."""
+        """Images computed a second."""
         return len(self.latencies) / self.seconds
+
+    @property
+    def answers(self) -> int:
+        """Requests that were answered, whatever the answer."""
+        return sum(self.statuses.values()) - self.statuses.get("unanswered", 0)
 
 
 def send(port: int, bodies: list[bytes], clients: int, seconds: float) -> Load:
@@ -139,20 +145,18 @@ def main() -> None:
     parser.add_argument("--model", help="what ki.predictor opens; default: InceptionV3, 299 px")
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--image-size", type=int, default=480, help="height in pixels")
     options = parser.parse_args()
     model = options.model or _network()
     bodies = pictures(16, options.image_size)
     results = {}
-    for batch_size in options.batch_sizes:
+    for batch_size in BATCH_SIZES:
         process, port = start(model, batch_size)
         warmup = send(port, bodies, options.clients, 1)
         load = send(port, bodies, options.clients, options.seconds)
         threading.Timer(1, process.send_signal, [signal.SIGTERM]).start()
         ending = send(port, bodies, options.clients, 60)
-        arrived = sum(len(part.latencies) for part in (warmup, load, ending))
-        lost = answered(process) - arrived
+        lost = answered(process) - sum(part.answers for part in (warmup, load, ending))
         p50, p99 = np.quantile(load.latencies, [0.5, 0.99])
         results[f"batch_{batch_size}"] = {
             "requests_per_second": load.rate,

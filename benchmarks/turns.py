@@ -8,7 +8,6 @@ from multiprocessing.connection import Connection
 
 from keras_inception.jobs.benchmark.gauge import machine_gauge, take_turns
 from keras_inception.jobs.benchmark.processes import (
-    SILENCE,
     SPAWN,
     backend_of_processes,
     most_memory,
@@ -85,12 +84,11 @@ def in_turns(
         answer(side)
 
     def turn(side: str) -> float:
-        time.sleep(SILENCE)
         pipes[side].send(steps)
         return answer(side)
 
     effort = Effort()
-    with machine_gauge(effort.matrices, effort.matrix_seconds) as gauge:
+    with machine_gauge(effort.matrix, effort.matrix_seconds) as gauge:
         turns = take_turns(sides, turn, gauge, rounds=rounds, most=effort.patience * rounds)
     found = {}
     for side in sides:

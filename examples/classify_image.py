@@ -5,8 +5,9 @@
     python examples/classify_image.py picture.jpg --weights mine.weights.h5 --model InceptionV3
     python examples/classify_image.py picture.jpg --weights none
 
-Weights of an id are downloaded once and verified. It runs offline with a file of this package, and
-with `--weights none`: random weights, and then of course random answers.
+Weights of an id are downloaded once, and verified where a checksum is published. It runs offline
+with a file of this package, and with `--weights none`: random weights, and then of course random
+answers.
 """
 
 import argparse

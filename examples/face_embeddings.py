@@ -4,9 +4,9 @@
     python examples/face_embeddings.py one.jpg other.jpg --weights facenet.weights.h5
 
 The pictures should show aligned, cropped faces. Inception-ResNet-v1 of FaceNet turns each into 512
-numbers of length 1; the same face is near, another one far. It runs offline with a file of this
-package; and without pictures: noise and random weights, and then of course a distance that means
-nothing.
+numbers of length 1; the same face is near, another one far. The default weights need the extra
+`torch`: `pip install ".[torch,train]"`. It runs offline with a file of this package; and without
+pictures: noise and random weights, and then of course a distance that means nothing.
 """
 
 import argparse

@@ -9,13 +9,16 @@ and random weights, which shows the computation, not a distance to compare with 
 """
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 
 import keras_inception as ki
+from keras_inception.images import ENDINGS
 
+BATCH = 16
 DEFAULT = "pytorch_fid.pt_inception-2015-12-05"
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -24,16 +27,20 @@ parser.add_argument("--weights", default=DEFAULT, help="id or file")
 options = parser.parse_args()
 
 
-def read(folder: str) -> np.ndarray:
-    """Read a folder's images, resized as the network's preprocessing says."""
-    paths = sorted(path for path in Path(folder).iterdir() if path.is_file())
-    return np.stack([np.asarray(prepare(np.asarray(keras.utils.load_img(p)))) for p in paths])
+def read(folder: str) -> Iterator[np.ndarray]:
+    """Read a folder's images in batches, resized as the network's preprocessing says."""
+    paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in ENDINGS)
+    if len(paths) < 2:
+        raise SystemExit(f"{folder} holds {len(paths)} images; expected at least 2")
+    for first in range(0, len(paths), BATCH):
+        batch = paths[first : first + BATCH]
+        yield np.stack([np.asarray(prepare(np.asarray(keras.utils.load_img(p)))) for p in batch])
 
 
-def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def statistics(batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of the features."""
-    features = model.predict(images, batch_size=16, verbose=0).astype("float64")
-    return features.mean(axis=0), np.cov(features, rowvar=False)
+    features = np.concatenate([model.predict_on_batch(images) for images in batches])
+    return features.mean(axis=0, dtype="float64"), np.cov(features, rowvar=False, dtype="float64")
 
 
 def distance(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> float:
@@ -62,5 +69,5 @@ else:
     print("noise and random weights: not a distance to compare")
     model = ki.InceptionV3(weights=None, width=0.05, input_shape=(75, 75, 3), **trunk)
     noise = np.random.default_rng(0)
-    sets = [noise.uniform(-1, top, (32, 75, 75, 3)).astype("float32") for top in (1, 0.5)]
+    sets = [[noise.uniform(-1, top, (32, 75, 75, 3)).astype("float32")] for top in (1, 0.5)]
 print(f"Frechet inception distance: {distance(*map(statistics, sets)):.4g}")

@@ -1,6 +1,6 @@
 """A small HTTP server that says what is in pictures.
 
-    pip install "keras-inception[serve]"
+    pip install ".[serve,openvino]"
     python examples/serve.py runs/InceptionResNetV1-digits --port 8000
     curl --data-binary @picture.jpg "http://127.0.0.1:8000/predict?top=3"
 
@@ -12,8 +12,9 @@ computed together (dynamic batching): the first of a batch waits `--max-delay` a
     GET /health     what is served; 503 if it computes no more
     GET /metrics    counts and latencies, in Prometheus's text format
 
-Answers are JSON. 400: no image, or a broken one; 413: too large; 503: too many are under way. On
-SIGTERM or Ctrl-C it takes no new connections, answers every request that it has received, and ends.
+Answers are JSON. 400: no image, or a broken one; 408: a body that does not arrive; 413: too large;
+503: too many are under way. On SIGTERM or Ctrl-C it takes no new connections, answers every request
+that it has received, and ends.
 """
 
 import argparse
@@ -30,7 +31,7 @@ import numpy as np
 import uvicorn
 from PIL import Image
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
@@ -45,12 +46,14 @@ class Limits:
     Attributes:
         max_delay: seconds that a request waits for others to be computed with.
         max_bytes: of a body.
+        max_body_seconds: in which a body must have arrived.
         max_pixels: of an image; a small file can hold a huge one.
         max_waiting: requests that may be under way, from the first byte of the body to the answer.
     """
 
     max_delay: float = 0.005
     max_bytes: int = 10_000_000
+    max_body_seconds: float = 60.0
     max_pixels: int = 50_000_000
     max_waiting: int = 256
 
@@ -153,8 +156,9 @@ class Server:
         self.limits = limits
         self.batcher = Batcher(network, limits)
         self.statuses: Counter[int] = Counter()
-        self.seconds: deque[float] = deque(maxlen=10_000)
+        self.seconds: deque[float] = deque(maxlen=10_000)  # of images that were computed
         self.in_flight = 0
+        self.dropped = 0
 
     def app(self) -> Starlette:
         """Return the application, for uvicorn or another ASGI server."""
@@ -179,12 +183,18 @@ class Server:
             status, said = 200, await self._answer(request)
         except Refused as refused:
             status, said = refused.args[0], {"error": refused.args[1]}
+        except ClientDisconnect:
+            status, said = 499, {"error": "the client has closed the connection"}
+        except asyncio.CancelledError:
+            self.dropped += 1
+            raise
         except Exception as error:  # a fault of the server's: said, counted, and it goes on
             status, said = 500, {"error": f"{type(error).__name__}: {error}"}
         finally:
             self.in_flight -= 1
         self.statuses[status] += 1
-        self.seconds.append(time.perf_counter() - began)
+        if status == 200:
+            self.seconds.append(time.perf_counter() - began)
         headers = {"Retry-After": "1"} if status == 503 else None
         return JSONResponse(said, status, headers=headers)
 
@@ -193,9 +203,14 @@ class Server:
             most = self.limits.max_waiting
             raise Refused(503, f"{most} requests are under way already; try again later")
         top = request.query_params.get("top", "5")
-        if not (top.isascii() and top.isdigit() and int(top)):
-            raise Refused(400, f"top must be a whole number from 1, got {top!r}")
-        content = await self._body(request)
+        if not (top.isascii() and top.isdigit() and len(top) < 10 and int(top)):
+            raise Refused(400, f"top must be a whole number from 1, got {top[:20]!r}")
+        seconds = self.limits.max_body_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                content = await self._body(request)
+        except TimeoutError:
+            raise Refused(408, f"the body had not arrived after {seconds:g} seconds") from None
         inputs = await asyncio.to_thread(self._inputs, content)
         outputs = await self.batcher.outputs(inputs)
         names = self.network.class_names or range(len(outputs))
@@ -253,7 +268,6 @@ def listener(server: Server, host: str, port: int) -> uvicorn.Server:
             host=host,
             port=port,
             log_level="warning",
-            timeout_graceful_shutdown=60,
         )
     )
 
@@ -282,7 +296,8 @@ def main() -> None:
         server = Server(network, limits)
         with contextlib.suppress(KeyboardInterrupt):
             listener(server, options.host, options.port).run()
-    print(f"requests answered: {server.statuses.total()}, left: {server.in_flight}")
+    left = server.in_flight + server.dropped
+    print(f"requests answered: {server.statuses.total()}, left: {left}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Teaches a public network a new task: first a new head, then the top blocks as well.
+"""Teaches public weights of InceptionV3 a new task: first a new head, then the top blocks as well.
 
     python examples/transfer_learning.py path/to/class/folders --weights imagenet
     python examples/transfer_learning.py
 
-Without arguments it runs offline, on the handwritten digits and from random weights at a small
-width: the steps are the same, the gain is not.
+It measures the accuracy on the test images and writes `model.keras`. Without arguments it runs
+offline, on the handwritten digits and from random weights at a small width: the steps are the same,
+the gain is not.
 
 A frozen layer keeps its weights, and a frozen batch normalisation keeps its statistics too: it then
 normalises by them in training as in prediction. That is why the two agree.
@@ -15,21 +16,24 @@ import argparse
 import keras
 
 import keras_inception as ki
-from keras_inception.preprocessing import Preprocessing
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("data", nargs="?", default="digits")
-parser.add_argument("--weights", default="none", help="imagenet, an id, or none")
+parser.add_argument("--weights", default="none", help="imagenet, an id of InceptionV3, or none")
 parser.add_argument("--epochs", type=int, default=3, help="of each of the two phases")
+parser.add_argument("--out", default="model.keras", help="file for the network")
 options = parser.parse_args()
 
 keras.utils.set_random_seed(0)
 dataset = ki.data.load(options.data)
 public = options.weights != "none"
-size = 299 if public else 75
 if not public:
     print("random weights, small width: the steps are shown, not the gain")
-prepare = Preprocessing(size=(size, size), crop_fraction=1.0)
+    prepare = ki.Preprocessing(size=(75, 75), crop_fraction=1.0)  # all of a digit
+elif options.weights == "imagenet":
+    prepare = ki.weights.default_weights("InceptionV3").preprocessing
+else:
+    prepare = ki.preprocessing(options.weights)
 train = ki.data.training_batches(
     dataset.train, preprocessing=prepare, global_batch_size=32, mode="light"
 )
@@ -38,7 +42,7 @@ validation = ki.data.evaluation_batches(dataset.validation, preprocessing=prepar
 model = ki.InceptionV3(
     weights=options.weights if public else None,
     width=1.0 if public else 0.1,
-    input_shape=(size, size, 3),
+    input_shape=(*prepare.size, 3),
     classes=len(dataset.class_names),
 )
 for until, learning_rate in (("mixed_7c", 1e-3), ("mixed_6e", 1e-4)):
@@ -56,3 +60,7 @@ for until, learning_rate in (("mixed_7c", 1e-3), ("mixed_6e", 1e-4)):
         validation_data=validation,
         shuffle=False,  # the dataset does
     )
+test = ki.data.evaluation_batches(dataset.test, preprocessing=prepare, batch_size=32)
+print(f"test accuracy: {model.evaluate(test, verbose=0, return_dict=True)['accuracy']:.3f}")
+model.save(options.out)
+print(f"{options.out} written")

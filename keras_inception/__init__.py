@@ -21,7 +21,7 @@ from keras_inception.models import (
     list_models,
     smallest_input,
 )
-from keras_inception.preprocessing import preprocess_input
+from keras_inception.preprocessing import Preprocessing, preprocess_input
 from keras_inception.weights.manifest import list_weights, preprocessing
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "InceptionV4",
     "InputError",
     "MissingExtra",
+    "Preprocessing",
     "__version__",
     "build",
     "data",

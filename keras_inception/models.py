@@ -406,7 +406,8 @@ def _docstring(network: Network) -> str:
         input_tensor: tensor (batch, height, width, channels) to build on.
         input_shape: shape of an image, by default ({network.input_size}, {network.input_size}, 3);
             other sizes work with the top too, None stands for any height or width. Values are
-            expected as `preprocess_input` gives them.
+            expected as `ki.preprocessing` of the weights' id gives them; of networks without
+            public weights, as `preprocess_input` does.
         pooling: with include_top=False: None for the feature map, "avg" or "max" for global
             pooling.{embedding}
         classes: number of classes.

@@ -137,6 +137,7 @@ NETWORKS = {
             "inception_v4",
             "Szegedy et al. 2016, arXiv:1602.07261",
             299,
+            # The auxiliary head is the release's; the paper has none.
             {"paper": Architecture(inception_v4, 0.2, aux={"aux": "mixed_6h"})},
         ),
         Network(

@@ -148,6 +148,19 @@ class Preprocessing:
         deviation = ops.sqrt(_sum(images * images, axes) / values)
         return images / ops.maximum(deviation, np.float32(1 / math.sqrt(values)))
 
+    def sized(self, size: tuple[int | None, int | None]) -> "Preprocessing":
+        """Return the same preprocessing for another size.
+
+        Args:
+            size: height and width in pixels; None: as it is.
+
+        Example:
+            >>> Preprocessing(crop_fraction=0.9).sized((75, None)).size
+            (75, 299)
+        """
+        own = zip(size, self.size, strict=True)
+        return dataclasses.replace(self, size=tuple(side or mine for side, mine in own))
+
     def as_layer(self, name: str | None = None) -> "PreprocessingLayer":
         """Return this as a layer, so that a saved or exported model takes raw images.
 
@@ -230,6 +243,8 @@ class PreprocessingLayer(keras.layers.Layer):
 
 def preprocess_input(images: Any) -> Any:
     """Scale images for the papers' networks: x / 127.5 - 1, no resizing.
+
+    Some public weights want other values: `ki.preprocessing(weights_id)` prepares images for any.
 
     The namesake in `keras.applications` overwrites a float array it is given; this never does.
 

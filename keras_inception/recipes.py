@@ -147,7 +147,7 @@ class Recipe:
             InputError: if the outputs are not understood, or the model has auxiliary heads and
                 the recipe gives them no weight.
         """
-        from keras_inception.training import compiling  # the one arrow up: see the docs on layout
+        from keras_inception.training import compiling  # the one exception: docs/code_layout.md
 
         plan = self.plan(images, global_batch_size)
         compiling.compile_model(model, plan, from_logits=from_logits)
@@ -361,7 +361,7 @@ inception_v4 = replace(
     inception_v3,
     name="inception_v4",  # [4] sec. 4: optimizer, learning rate, its decay, running average
     clip_norm=None,  # [4] does not clip
-    auxiliary_weight=0.0,  # [4] has no auxiliary head
+    auxiliary_weight=0.0,  # [4] has no auxiliary head; the release has
     epochs=100,  # as [3]; [4] does not say
 )
 inception_resnet_v1 = replace(inception_v4, name="inception_resnet_v1")  # [4] sec. 4

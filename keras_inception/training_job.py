@@ -24,14 +24,16 @@ class TrainingJob:
     Attributes:
         out: the run folder.
         model: name of the builder.
+        weights: to start from, as the builder takes them: "imagenet", the id of public weights or a
+            path; their preprocessing is taken too. None: random numbers. Public ones need width 1.
         data: "digits", a folder of class folders or TFRecords, or a name of TensorFlow Datasets.
         recipe: how to train.
         image_size: height and width in pixels.
         crop_fraction: share of the resized image's sides that evaluation looks at; None: all of
-            a digit, 0.875 of other images, as the papers' networks.
+            a digit; of other images as the weights say, or 0.875, as the papers' networks.
         width: factor on every filter count.
-        aux_heads: train with the auxiliary heads; None: if the recipe weights them and the network
-            has them.
+        aux_heads: train with the auxiliary heads; None: if the recipe weights them, the network has
+            them and it starts from random numbers.
         batch_size: images in a step, over all devices and machines.
         seed: of data, weights and dropout.
         deterministic: repeatable to the bit, slower.
@@ -50,6 +52,7 @@ class TrainingJob:
 
     out: Path
     model: str = "InceptionResNetV1"
+    weights: str | None = None
     data: str = "digits"
     recipe: Recipe = DIGITS_RECIPE
     image_size: int = 75

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -97,3 +98,5 @@ def test_transfer_learning(tmp_path):
     assert "random weights" in output
     assert "frozen up to mixed_7c; 2 variables are left" in output
     assert "frozen up to mixed_6e" in output
+    assert 0 <= float(output.partition("test accuracy: ")[2].split()[0]) <= 1
+    assert keras.saving.load_model(tmp_path / "model.keras").output_shape == (None, 10)

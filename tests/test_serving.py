@@ -312,3 +312,33 @@ def test_batches_wait_from_the_arrival_of_their_first():
     seconds = asyncio.run(arrive())
     assert Recorder.sizes == [1, 1]
     assert seconds < 0.75  # the first's rest, 0.25, and its own 0.3; no 0.2 of waiting
+
+
+def test_a_body_that_does_not_arrive_is_given_up(network, pictures, running):
+    server, port = running(network, max_body_seconds=0.2)
+    slow = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    slow.putrequest("POST", "/predict")
+    slow.putheader("Content-Length", str(len(pictures[0])))
+    slow.endheaders()
+    slow.send(pictures[0][:10])
+    answer = slow.getresponse()
+    assert answer.status == 408
+    assert "the body had not arrived after 0.2 seconds" in answer.read().decode()
+    slow.close()
+    assert (server.in_flight, dict(server.statuses)) == (0, {408: 1})
+
+
+def test_clients_that_go_away_are_no_fault_of_the_servers(network, pictures, running):
+    server, port = running(network)
+    with socket.create_connection(("127.0.0.1", port)) as gone:
+        gone.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
+        while not server.in_flight:
+            time.sleep(0.01)
+    while server.in_flight:
+        time.sleep(0.01)
+    assert dict(server.statuses) == {499: 1}
+    status, said, _ = ask(port, f"/predict?top={'9' * 5000}", pictures[0])
+    assert status == 400 and "top must be a whole number from 1" in said["error"]
+    assert 'request_seconds{quantile="0.5"}' not in ask(port, "/metrics")[1]
+    assert ask(port, "/predict", pictures[0])[0] == 200
+    assert 'request_seconds{quantile="0.5"}' in ask(port, "/metrics")[1]

@@ -77,12 +77,16 @@ def _with_flags(message: str) -> str:
     flags["global_batch_size"] = flags["batch_size"]
 
     def as_flag(argument: re.Match) -> str:
-        name, value = argument[1], argument[2].strip("'")
+        name, value = argument[1], (argument[2] or "").strip("'")
         if name not in flags:
             return argument[0]
+        if not value:
+            return flags[name].opts[0]
+        if value == "None":
+            return f"no {flags[name].opts[0]}"
         on, off = flags[name].opts[0], flags[name].secondary_opts
         if value in ("True", "False") and flags[name].is_flag:
             return on if value == "True" or not off else off[0]
         return f"{on} {value}"
 
-    return re.sub(r"\b([a-z_]\w*)=('[^']*'|[\w.+-]*\w)", as_flag, message)
+    return re.sub(r"\b([a-z_]\w*)=(?:('[^']*'|[\w.+-]*\w)|(?= ))", as_flag, message)

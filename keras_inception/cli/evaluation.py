@@ -157,7 +157,7 @@ def predict(
     if form not in _FORMS:
         raise unknown("format", form, _FORMS)
     files = jobs.image_files(images)
-    batch_size = min(batch_size or BATCH_SIZE, len(files))
+    batch_size = min(batch_size or BATCH_SIZE, len(files) * crops)
     with contextlib.ExitStack() as opened:
         networks = [
             opened.enter_context(predictor(source, runtime, dtype, batch_size)) for source in model

@@ -73,6 +73,13 @@ def train(
             f"{DIGITS_RECIPE.name} is fine_tune, shorter and with larger steps.",
         ),
     ] = DIGITS_RECIPE.name,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="To start from, and to go on training: 'imagenet', an id that `weights list` "
+            "names, which take --width 1, or a file. Default: random numbers.",
+        ),
+    ] = None,
     image_size: Annotated[int, typer.Option(help="Height and width in pixels.")] = _DEFAULTS[
         "image_size"
     ],
@@ -86,7 +93,7 @@ def train(
         bool | None,
         typer.Option(
             help="Train with auxiliary heads.",
-            show_default="if the recipe weights them and the network has them",
+            show_default="if the recipe weights them, the network has them and starts at random",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of data, weights and dropout.")] = 0,
@@ -142,6 +149,7 @@ def train(
     job = TrainingJob(
         out=out or Path("runs") / f"{model}-{Path(data).name}",
         model=model,
+        weights=weights,
         data=data,
         recipe=dataclasses.replace(chosen, **changes),
         image_size=image_size,

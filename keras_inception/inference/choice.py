@@ -1,4 +1,4 @@
-"""Which runtime and precision are the fastest on this machine."""
+"""Which runtime and precision are the fastest as a rule, of those that this machine has."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -49,7 +49,8 @@ def choose(runtime: str = "auto", dtype: str = "auto") -> Choice:
     """Choose how to run a Keras network.
 
     Args:
-        runtime: one of `RUNTIMES`, or "auto": the fastest that is installed, TensorFlow on a GPU.
+        runtime: one of `RUNTIMES`, or "auto": the first that is installed, in the order of what is
+            fastest as a rule; TensorFlow on a GPU. Nothing is measured.
         dtype: one of `DTYPES`. "auto": bfloat16 if the CPU (the GPU, if there is one)
             multiplies it natively and the runtime computes in it, else float32.
 

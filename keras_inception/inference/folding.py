@@ -87,13 +87,17 @@ def refresh_folded(folded: keras.Model, model: keras.Model) -> None:
             folded model's dtype; nothing is written then.
     """
     targets = dict(_targets(folded))
-    moved, unmoved = (dict(_sources(model, move_pools)) for move_pools in (True, False))
-    sources = unmoved if unmoved.keys() == targets.keys() else moved
-    if sources.keys() != targets.keys():
-        odd = sorted(sources.keys() ^ targets.keys())
+    wanted = {path: len(layer.weights) for path, layer in targets.items()}
+    for move_pools in (False, True):
+        sources = dict(_sources(model, move_pools))
+        found = {path: len(arrays) for path, arrays in sources.items()}
+        if found == wanted:
+            break
+    else:
+        odd = sorted({path for path, _ in found.items() ^ wanted.items()})
         raise InputError(
             f"{folded.name!r} is not what folding {model.name!r} gives: {len(odd)} layers are in "
-            f"only one of them, such as {odd[0]!r}. Fold the model again."
+            f"only one of them or have other weights, such as {odd[0]!r}. Fold the model again."
         )
     pairs = [
         (path, variable, array)

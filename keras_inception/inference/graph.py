@@ -9,8 +9,10 @@ import keras
 
 from keras_inception.errors import InputError
 
+MAIN_OUTPUT = "predictions"
+
 _AUX_HEAD = re.compile(r"aux\d*")
-_IDENTITIES = (
+IDENTITIES = (
     keras.layers.ActivityRegularization,
     keras.layers.AlphaDropout,
     keras.layers.Dropout,
@@ -50,7 +52,7 @@ class Graph:
         self.calls = []
         for depth in sorted(whole._nodes_by_depth, reverse=True):
             for call in whole._nodes_by_depth[depth]:
-                if type(call.operation) in _IDENTITIES:
+                if type(call.operation) in IDENTITIES:
                     self._same[id(call.outputs[0])] = self.source(call.input_tensors[0])
                 elif not call.is_input:
                     self.calls.append(call)
@@ -120,6 +122,36 @@ def has_graph(operation: Any) -> bool:
     return isinstance(operation, keras.Model) and isinstance(operation, keras.Function)
 
 
+def main_model(model: keras.Model) -> keras.Model:
+    """Return a model from its images to its main output; it shares the layers.
+
+    Args:
+        model: Functional or Sequential, built.
+
+    Returns:
+        A Functional model of one tensor each; the output is the only one, or "predictions".
+
+    Raises:
+        InputError: if there is no graph, more than one input or another than a batch of images, or
+            several outputs of which none is "predictions".
+    """
+    _, outputs = _ends(model)
+    if isinstance(outputs, dict) and MAIN_OUTPUT in outputs:
+        outputs = outputs[MAIN_OUTPUT]
+    outputs = keras.tree.flatten(outputs)
+    if len(outputs) != 1:
+        raise InputError(
+            f"{model.name} has {len(outputs)} outputs and none is named {MAIN_OUTPUT!r}; take "
+            "one: keras.Model(model.input, the_output)."
+        )
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+        raise InputError(
+            f"{model.name} takes {' and '.join(str(tensor.shape) for tensor in model.inputs)}; "
+            "expected one batch of images, (batch, height, width, channels)."
+        )
+    return keras.Model(model.inputs[0], outputs[0], name=model.name)
+
+
 def _ends(model: keras.Model) -> tuple[Any, Any]:
     if not has_graph(model):
         raise InputError(
@@ -133,6 +165,6 @@ def _ends(model: keras.Model) -> tuple[Any, Any]:
         outputs = {
             name: output for name, output in outputs.items() if not _AUX_HEAD.fullmatch(name)
         }
-        if outputs.keys() == {"predictions"}:
-            outputs = outputs["predictions"]
+        if outputs.keys() == {MAIN_OUTPUT}:
+            outputs = outputs[MAIN_OUTPUT]
     return model.input, outputs

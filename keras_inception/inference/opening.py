@@ -9,6 +9,7 @@ import keras
 
 from keras_inception.errors import InputError
 from keras_inception.inference.choice import Choice, choose
+from keras_inception.inference.graph import main_model
 from keras_inception.inference.runtimes import Runtime, is_exported, open_runtime, runtime_of
 from keras_inception.inference.trained import (
     Trained,
@@ -53,13 +54,22 @@ def opened(
     else:
         trained = source if isinstance(source, Trained) else load_trained(source)
     choice = choose(runtime, dtype)
+    preprocessing = preprocessing or trained.preprocessing
     return Opened(
-        _run(trained.model, choice, batch_size),
+        _run(_sized(main_model(trained.model), preprocessing, choice.runtime), choice, batch_size),
         trained.name,
-        preprocessing or trained.preprocessing,
+        preprocessing,
         trained.class_names,
         choice.reason,
     )
+
+
+def _sized(model: keras.Model, preprocessing: Preprocessing, runtime: str) -> keras.Model:
+    """Return the model, for a runtime that takes images of one size only, with that size."""
+    if runtime != "litert" or None not in model.input_shape:
+        return model
+    images = keras.Input((*preprocessing.size, model.input_shape[-1]))
+    return keras.Model(images, model(images), name=model.name)
 
 
 def _run(model: keras.Model, choice: Choice, batch_size: int) -> Runtime:
@@ -125,10 +135,15 @@ def _preprocessing(network: Runtime, path: Path) -> Preprocessing | None:
 
 
 def _papers(network: Runtime, path: Path) -> Preprocessing:
-    size = network.input_shape[1:3]
+    *size, channels = network.input_shape[1:]
+    if channels not in (3, None):
+        raise InputError(
+            f"{path} takes {network.input_shape}; expected images with their three channels last, "
+            "(batch, height, width, 3). Export it again with ki.export."
+        )
     if None in size:
         raise InputError(
             f"{path} takes images of any size and nothing says which to use; pass "
             "preprocessing=ki.preprocessing(...) or another Preprocessing."
         )
-    return Preprocessing(size=size)
+    return Preprocessing(size=tuple(size))

@@ -1,4 +1,4 @@
-"""One object that classifies images in the fastest runtime that is installed."""
+"""One object that classifies images in the installed runtime that is fastest as a rule."""
 
 from __future__ import annotations
 
@@ -55,13 +55,15 @@ def predictor(
     Args:
         model_or_path: a classifier; or a run folder, a `.keras` file, the id of public weights; or
             what `ki.export` wrote, which runs in the runtime that it was written for.
-        runtime: "tensorflow", "onnxruntime", "openvino", "litert"; or "auto": the fastest that is
-            installed.
+        runtime: "tensorflow", "onnxruntime", "openvino", "litert"; or "auto": the first of
+            OpenVINO, ONNX Runtime (in float32 only) and TensorFlow that is installed and computes
+            in the dtype, which is the fastest as a rule; on a GPU TensorFlow. `keras-inception
+            benchmark` tells which is on a machine.
         dtype: in which to compute, "float32" or "bfloat16"; or "auto": bfloat16 where the hardware
             has it natively. An exported file computes as exported, in OpenVINO as asked, and may
             be asked for what it is.
-        batch_size: images that are computed together. 16 is about as fast as any; with 1 the
-            first answer comes soonest.
+        batch_size: images that are computed together, at most. 16 is about as fast as any; with 1
+            the first answer comes soonest.
         preprocessing: of the images; None: as the source says, else the papers' at the network's
             input size.
         class_names: None: as the source says, else ImageNet's for 1000 classes, else numbers.
@@ -89,10 +91,7 @@ def predictor(
     known = opened.class_names
     if None not in (class_names, known) and len(class_names) != len(known):
         opened.runtime.close()
-        raise InputError(
-            f"{len(class_names)} class names were given, but {opened.name} has {len(known)} "
-            "classes."
-        )
+        raise _other_count(class_names, opened.name, len(known))
     return Predictor(
         opened.runtime,
         name=opened.name,
@@ -170,7 +169,7 @@ class Predictor:
             rest is done.
 
         Raises:
-            InputError: if a folder holds no image, or the source is nothing of the kind.
+            InputError: if the source is a folder without images, or nothing of the kind.
         """
 
         def prepare(named: tuple[str, Any]) -> _Prepared:
@@ -251,7 +250,12 @@ class Predictor:
 
         Returns:
             float32 (inputs, classes).
+
+        Raises:
+            InputError: if there is none.
         """
+        if not len(inputs):
+            raise InputError("There is no input to compute.")
         if isinstance(inputs, np.ndarray):
             parts = [inputs]
         else:
@@ -324,7 +328,10 @@ class Predictor:
                 "'predictions'."
             )
         (first, *_) = outputs.values()
-        return outputs.get("predictions", first)[:count]
+        answers = outputs.get("predictions", first)[:count]
+        if self.class_names is not None and len(self.class_names) != answers.shape[-1]:
+            raise _other_count(self.class_names, self.name, answers.shape[-1])
+        return answers
 
 
 @dataclass(frozen=True)
@@ -334,6 +341,10 @@ class _Prepared:
     name: str
     inputs: Sequence[np.ndarray] | np.ndarray
     error: str | None = None
+
+
+def _other_count(names: Sequence[str], network: str, classes: int) -> InputError:
+    return InputError(f"{len(names)} class names were given, but {network} has {classes} classes.")
 
 
 def _reason(error: Exception) -> str:

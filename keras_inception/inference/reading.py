@@ -21,16 +21,17 @@ def sources(source: Any) -> Iterator[tuple[str, Any]]:
 
     Yields:
         The name (the path, or "image 1", "image 2", ... for what has none) and the path, bytes or
-        array.
+        array; for an item of an iterable that is none of these the `InputError` that says so, which
+        `pixels` raises.
 
     Raises:
-        InputError: if a folder holds no image, or an item is nothing of the kind.
+        InputError: if the source itself is a folder without images, or nothing of the kind.
     """
     for number, (name, image) in enumerate(_flat(source), 1):
         yield name or f"image {number}", image
 
 
-def pixels(image: Path | bytes | np.ndarray) -> np.ndarray:
+def pixels(image: str | os.PathLike | bytes | bytearray | np.ndarray | InputError) -> np.ndarray:
     """Return the pixels of one image that `sources` gave.
 
     Returns:
@@ -40,9 +41,16 @@ def pixels(image: Path | bytes | np.ndarray) -> np.ndarray:
         InputError: if it is broken, or no image; says why.
         OSError: if the file cannot be read.
     """
-    if isinstance(image, np.ndarray):
-        return image
-    return _decoded(image if isinstance(image, bytes) else _content(image))
+    if isinstance(image, InputError):
+        raise image
+    if isinstance(image, str | os.PathLike):
+        return _decoded(_content(Path(image)))
+    if isinstance(image, bytes | bytearray | memoryview):
+        return _decoded(bytes(image))
+    (pixels,) = _images(np.asarray(image))
+    if not pixels.size:
+        raise InputError(f"The image has no pixels: its shape is {pixels.shape}.")
+    return pixels
 
 
 def _content(path: Path) -> bytes:
@@ -73,7 +81,10 @@ def _flat(source: Any) -> Iterator[tuple[str, Any]]:
         yield from (("", image) for image in _images(np.asarray(source)))
     elif isinstance(source, Iterable):
         for item in source:
-            yield from _flat(item)
+            try:
+                yield from _flat(item)
+            except InputError as error:  # of this item; the others may be images
+                yield "", error
     else:
         raise InputError(
             "Images come as paths, folders, encoded bytes, arrays, or an iterable of these; got "

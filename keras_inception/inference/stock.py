@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_inception.errors import InputError
 from keras_inception.inference.plan import Fused, stock_type
 from keras_inception.layers import LocalResponseNormalization, ScaledResidual
 
@@ -22,9 +23,18 @@ def copy(operation: keras.Operation, dtype: str | None, **changes: Any) -> keras
     Returns:
         The copy; a layer of this package becomes Keras's where it has one.
     """
+    if type(operation) is layers.Lambda:
+        return _lambda(operation, dtype)
     if isinstance(operation, keras.Model) or not isinstance(operation, keras.Layer):
         return type(operation).from_config(operation.get_config())
-    config = operation.get_config() | changes
+    try:
+        config = operation.get_config() | changes
+    except NotImplementedError as error:
+        raise InputError(
+            f"{operation.name!r} is a {type(operation).__name__}, which does not say how it is "
+            "made, so that it cannot be copied. Give its class a get_config, as keras.Layer "
+            "describes it."
+        ) from error
     for key in config:
         if key.endswith(("_regularizer", "_constraint")):
             config[key] = None
@@ -33,6 +43,18 @@ def copy(operation: keras.Operation, dtype: str | None, **changes: Any) -> keras
     if operation.quantization_mode is None:
         config["dtype"] = dtype
     return stock_type(operation).from_config(config)
+
+
+def _lambda(layer: layers.Lambda, dtype: str | None) -> layers.Lambda:
+    """Return the same function in a layer of its own; its configuration would hold bytecode."""
+    return layers.Lambda(
+        layer.function,
+        output_shape=layer._output_shape,
+        mask=layer.mask,
+        arguments=layer.arguments,
+        name=layer.name,
+        dtype=dtype,
+    )
 
 
 def fused(part: Fused, dtype: str) -> Callable:

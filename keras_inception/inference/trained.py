@@ -11,8 +11,9 @@ from keras_inception import models
 from keras_inception.class_names import imagenet_classes
 from keras_inception.errors import InputError
 from keras_inception.files import CONFIG_FILE, MODEL_FILE, SETTINGS_FILE
+from keras_inception.inference.graph import main_model
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.weights import info, list_weights
+from keras_inception.weights import info, list_weights, origin
 from keras_inception.weights.manifest import unknown_weights
 
 
@@ -67,31 +68,34 @@ def load_trained(source: str | os.PathLike) -> Trained:
 def with_defaults(
     model: keras.Model, name: str, preprocessing: Preprocessing | None = None
 ) -> Trained:
-    """Give a network what nothing else says: the papers' preprocessing, and class names.
+    """Give a network what nothing else says: preprocessing and class names.
 
     Args:
         model: a classifier.
         name: for reports.
-        preprocessing: None: the papers', at the network's input size.
+        preprocessing: None: that of the public weights that the network was built with, else the
+            papers'; at the network's input size.
 
     Returns:
         The network with them; ImageNet's names if it has 1000 classes, else "0", "1", ...
 
     Raises:
-        InputError: if the network takes images of any size and no preprocessing says which.
+        InputError: if the network has no graph from one batch of images to one main output, or
+            takes images of any size and nothing says which.
     """
+    main = main_model(model)
+    built_with = origin(model)
+    if preprocessing is None and built_with is not None:
+        preprocessing = built_with.preprocessing.sized(main.input_shape[1:3])
     if preprocessing is None:
-        size = tuple(model.input_shape[1:3])
+        size = tuple(main.input_shape[1:3])
         if None in size:
             raise InputError(
                 f"{name} takes images of any size and nothing says which to use; pass "
                 "preprocessing=ki.preprocessing(...) or another Preprocessing."
             )
         preprocessing = Preprocessing(size=size)
-    output = model.output
-    if isinstance(output, dict):
-        output = output["predictions"]
-    return Trained(name, model, preprocessing, class_names(output.shape[-1]))
+    return Trained(name, model, preprocessing, class_names(main.output_shape[-1]))
 
 
 def class_names(classes: int) -> tuple[str, ...]:

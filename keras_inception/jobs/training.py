@@ -30,6 +30,7 @@ from keras_inception.training import WorkerLostError, fit
 from keras_inception.training.checkpoints import Checkpoints
 from keras_inception.training.strategies import resolve
 from keras_inception.training_job import TrainingJob
+from keras_inception.weights.loading import NamedWeights, OwnFile, find
 
 _EVALUATION_BATCH = 64
 
@@ -76,6 +77,7 @@ def train(job: TrainingJob, announce: Callable[[str], None] = lambda text: None)
     if cluster.is_chief:
         _check_target(job, out, unfinished)
     job = _with_heads_decided(job)
+    preprocessing = _preprocessing(job)
     dataset = data.load(
         job.data,
         seed=job.seed,
@@ -84,7 +86,6 @@ def train(job: TrainingJob, announce: Callable[[str], None] = lambda text: None)
         label_offset=job.label_offset,
         data_dir=job.data_dir,
     )
-    preprocessing = _preprocessing(job)
     batches = data.training_batches(
         dataset.train,
         preprocessing=preprocessing,
@@ -156,8 +157,10 @@ def _with_heads_decided(job: TrainingJob) -> TrainingJob:
     It is built one filter wide, which is quick.
     """
     weighted = job.recipe.auxiliary_weight > 0
-    heads = weighted and _has_heads(job.model) if job.aux_heads is None else job.aux_heads
-    narrow = dataclasses.replace(job, width=min(job.width, 1e-9), aux_heads=heads)
+    heads = job.aux_heads
+    if heads is None:
+        heads = weighted and _has_heads(job.model) and job.weights is None
+    narrow = dataclasses.replace(job, weights=None, width=min(job.width, 1e-9), aux_heads=heads)
     try:
         _build(narrow, classes=1)
     except InputError as error:
@@ -188,16 +191,23 @@ def _shown_recipe(job: TrainingJob) -> Recipe:
 
 
 def _preprocessing(job: TrainingJob) -> Preprocessing:
-    whole = 1.0 if job.data == DIGITS else Preprocessing.crop_fraction
-    return Preprocessing(
-        size=(job.image_size, job.image_size), crop_fraction=job.crop_fraction or whole
+    weights = _weights(job)
+    own = weights.entry.preprocessing if isinstance(weights, NamedWeights) else Preprocessing()
+    whole = 1.0 if job.data == DIGITS else own.crop_fraction
+    return dataclasses.replace(
+        own.sized((job.image_size, job.image_size)), crop_fraction=job.crop_fraction or whole
     )
+
+
+def _weights(job: TrainingJob) -> NamedWeights | OwnFile | None:
+    """Return the source of the weights to start from; mistakes are told, nothing is fetched."""
+    return find(job.weights, models.BUILDERS[job.model].__name__, None, job.width)
 
 
 def _build(job: TrainingJob, classes: int) -> keras.Model:
     return models.build(
         job.model,
-        weights=None,
+        weights=job.weights,
         input_shape=(job.image_size, job.image_size, 3),
         classes=classes,
         width=job.width,
@@ -211,9 +221,10 @@ def _summary(job: TrainingJob, dataset: data.Dataset) -> str:
     heads = ", with auxiliary heads" if job.aux_heads else ""
     if job.recipe.auxiliary_weight and not job.aux_heads:
         heads = ", without the auxiliary heads that the recipe weights"
+    start = f", from {job.weights}" if job.weights else ""
     return (
-        f"{job.model}{heads}, width {job.width:g}, {job.image_size}x{job.image_size} pixels, on "
-        f"{dataset.name}: {len(dataset.class_names)} classes, images: {counts}"
+        f"{job.model}{start}{heads}, width {job.width:g}, {job.image_size}x{job.image_size} "
+        f"pixels, on {dataset.name}: {len(dataset.class_names)} classes, images: {counts}"
     )
 
 

@@ -4,7 +4,7 @@ from keras_inception.weights.assign import Assignment, assign
 from keras_inception.weights.cache import fetch_checkpoint, verify_cache
 from keras_inception.weights.download import DownloadError
 from keras_inception.weights.freeze import freeze
-from keras_inception.weights.loading import convert
+from keras_inception.weights.loading import convert, origin
 from keras_inception.weights.manifest import (
     Checkpoint,
     CheckpointList,
@@ -31,6 +31,7 @@ __all__ = [
     "freeze",
     "info",
     "list_weights",
+    "origin",
     "preprocessing",
     "read_checkpoint",
     "verify_cache",

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import warnings
+import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +32,8 @@ Build = Callable[..., keras.Model]
 
 CONVERTER_VERSION = "1"
 """To be changed whenever converting a checkpoint gives another file; part of the cached names."""
+
+_ORIGINS: weakref.WeakKeyDictionary[keras.Model, manifest.Checkpoint] = weakref.WeakKeyDictionary()
 
 _OWN = "keras_inception"
 _HOW_TO_CONVERT = (
@@ -77,9 +80,11 @@ class NamedWeights:
         self._check_aux_heads(model, heads_in(tensors, _OWN))
         skip_head = self._has_other_classes(model, class_count(tensors, _OWN))
         try:
-            return assign(model, tensors, _OWN, skip_head=skip_head)
+            assignment = assign(model, tensors, _OWN, skip_head=skip_head)
         except InputError as error:
             raise InputError(f"Weights {self.entry.id!r}: {error}") from error
+        _ORIGINS[model] = self.entry
+        return assignment
 
     def _check_aux_heads(self, model: keras.Model, in_file: set[str]) -> None:
         needed = {layer.name for layer in model.layers if layer.name.startswith("aux")}
@@ -155,6 +160,20 @@ class OwnFile:
             f"ki.weights.assign(model, ki.weights.read_checkpoint({str(self.path)!r}), "
             f"{_OWN!r}, skip_head=True)."
         )
+
+
+def origin(model: keras.Model) -> manifest.Checkpoint | None:
+    """Return which public weights a model was built with, whatever it learned since.
+
+    Known as long as the very model lives: a `.keras` file says nothing of it.
+
+    Args:
+        model: that a builder returned; of any other it is not known.
+
+    Returns:
+        What the manifest says of the weights; None for others.
+    """
+    return _ORIGINS.get(model)
 
 
 def find(
@@ -311,8 +330,8 @@ def _check_fit(
         )
     if width != 1.0:
         raise InputError(
-            f"Weights {entry.id!r} have width=1.0, not {width}. Build with weights=None for "
-            "another width."
+            f"Weights {entry.id!r} have width=1.0, not {width}. For another width build with "
+            "weights=None."
         )
 
 

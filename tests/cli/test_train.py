@@ -87,6 +87,8 @@ def test_failed_overwrite_leaves_the_old_run(run_cli, run_folder, images):
         (["--width", "0"], "width is 0.0; expected a positive number"),
         (["--batch-size", "100000"], "--batch-size 100000 must lie between 1 and"),
         (["--aux-heads"], "has no auxiliary heads; build it with --no-aux-heads."),
+        (["--weights", "imagenet"], "'osmr.inceptionresnetv1' have --width 1.0, not 0.25."),
+        (["--weights", "some.weights.h5"], "There is no file some.weights.h5"),
         (["--image-size", "60"], "InceptionResNetV1 (paper) cannot work on 60x60 images"),
     ],
 )

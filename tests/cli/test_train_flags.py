@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import typer
 
-from keras_inception import InputError, cli, recipes
+from keras_inception import InputError, build, cli, recipes, weights
 from keras_inception.jobs import DIGITS_RECIPE, TrainingJob
+from keras_inception.preprocessing import Preprocessing
 from keras_inception.training import Cluster
 
 FLAGS = {flag.name for flag in typer.main.get_command(cli.app).commands["train"].params}
@@ -150,3 +152,32 @@ def test_heads_that_cannot_be_are_refused(before_training, flags, message):
     code, output, error = before_training(*SMALL, *flags)
     assert (code, output) == (2, "")
     assert message in error
+
+
+def test_public_weights_bring_their_preprocessing_and_no_heads(images, tmp_path):
+    from keras_inception.jobs import training
+
+    job = TrainingJob(
+        tmp_path, model="InceptionV3", data=str(images), width=1.0, recipe=recipes.inception_v3,
+        weights="timm.inception_v3.gluon_in1k",
+    )  # fmt: skip
+    own = weights.info(job.weights).preprocessing
+    assert training._preprocessing(job) == own.sized((75, 75))
+    smaller = dataclasses.replace(job, crop_fraction=0.5)
+    assert training._preprocessing(smaller).crop_fraction == 0.5
+    assert not training._with_heads_decided(dataclasses.replace(job, image_size=299)).aux_heads
+
+
+def test_training_starts_from_a_file(tmp_path):
+    from keras_inception.jobs import training
+
+    arguments = {"width": 0.05, "input_shape": (75, 75, 3), "classes": 3}
+    trained = build("InceptionV3", weights=None, **arguments)
+    trained.save_weights(tmp_path / "mine.weights.h5")
+    job = TrainingJob(
+        tmp_path, model="InceptionV3", width=0.05, aux_heads=False,
+        weights=str(tmp_path / "mine.weights.h5"),
+    )  # fmt: skip
+    assert training._preprocessing(job) == Preprocessing(size=(75, 75), crop_fraction=1.0)
+    for given, found in zip(trained.weights, training._build(job, 3).weights, strict=True):
+        np.testing.assert_array_equal(found, given)

@@ -95,6 +95,19 @@ def test_foreign_folders_are_never_overwritten(model, tmp_path):
     assert (path / "cat.jpg").read_text() == "miau"
 
 
+@pytest.mark.parametrize(
+    ("form", "foreign"),
+    [("openvino", "cat.jpg"), ("tf_saved_model", "assets.extra/tf_serving_warmup_requests")],
+)
+def test_what_stands_beside_an_export_is_never_deleted(form, foreign, tmp_path):
+    path = tmp_path / "served"
+    export(tiny(), path, format=form)
+    (path / foreign).write_text("mine")
+    with pytest.raises(InputError, match=f"overwriting it would delete {foreign}. Move that away"):
+        export(tiny(), path, format=form, overwrite=True)
+    assert (path / foreign).read_text() == "mine"
+
+
 @file_and_folder
 def test_overwriting(form, tmp_path):
     path = tmp_path / PATHS[form]
@@ -258,7 +271,7 @@ def test_free_size_where_the_format_has_none(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"precision": "int8"}, 'precision="int8" needs calibration=: some hundred images'),
+        ({"precision": "int8"}, "precision='int8' needs calibration= to be given: some hundred images"),
         ({"calibration": np.zeros((1, 32, 32, 3))}, 'calibration is for precision="int8"'),
         ({"precision": "int8", "calibration": 3}, "calibration is 3; expected an array"),
         (
@@ -313,7 +326,7 @@ def test_models_that_cannot_be_exported(tmp_path):
     flat = keras.Model(vector, keras.layers.Dense(2)(vector), name="flat")
     with pytest.raises(InputError, match=r"flat takes \(None, 8\); expected one batch of images"):
         export(flat, tmp_path / "out")
-    with pytest.raises(InputError, match="'unbuilt' has no graph of layers to export"):
+    with pytest.raises(InputError, match="name=unbuilt.* has no graph to work on"):
         export(keras.Sequential([keras.layers.Dense(2)], name="unbuilt"), tmp_path / "out")
     grey = tiny(channels=1)
     with pytest.raises(InputError, match="images of 3 channels, but tiny takes 1"):

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import keras_inception as ki
+from keras_inception.errors import InputError
 from keras_inception.inference.export import BOUNDS, FORMATS, export
+from keras_inception.inference.export import calibration as calibrations
 from keras_inception.inference.folding import fold_batch_norm
 from keras_inception.inference.runtimes import open_runtime
 from keras_inception.preprocessing import Preprocessing
@@ -186,3 +188,53 @@ def test_raw_images_in_int8(digits, form, tmp_path):
     with open_runtime(path) as runtime:
         outputs = runtime.run(raw)["predictions"]
     assert digits.accuracy - digits.score(outputs) <= POINTS
+
+
+@pytest.mark.parametrize("batch_size", [None, 64, 48])
+def test_int8_is_checked_on_64_images_of_all_classes(batch_size, tmp_path, monkeypatch):
+    """Also where every call takes a batch of one size; of images that are sorted by class."""
+    from keras_inception.inference.export import checking
+
+    seen = []
+
+    def noted(found, name, expected, where):
+        seen.append(len(expected))
+        return np.zeros(len(expected))
+
+    monkeypatch.setattr(checking, "_differences", noted)
+    raw = np.stack([np.full((40, 40, 3), number, "uint8") for number in range(200)])
+    calibration = calibrations.Calibration(tuple(raw), batch_size or 1)
+    chosen = [image[0, 0, 0] for image in calibration.some(64).images]
+    assert len(set(chosen)) == 64 and (chosen[0], chosen[-1]) == (0, 199)
+    export(
+        tiny(), tmp_path / "a.onnx", format="onnx", precision="int8", calibration=raw,
+        preprocessing=Preprocessing(size=(32, 32)), batch_size=batch_size, tolerance=1,
+    )  # fmt: skip
+    assert sum(seen) == 64
+
+
+def test_a_batch_has_images_of_one_size():
+    sizes = [(4, 5), (6, 6), (4, 5), (6, 6), (4, 5)]
+    images = tuple(np.full((*size, 3), n, "uint8") for n, size in enumerate(sizes))
+    found = calibrations.Calibration(images, 2)._batches(lambda image: image)
+    assert [(batch[:, 0, 0, 0].tolist(), new) for batch, new in found] == [
+        ([0, 2], 2),
+        ([4, 4], 1),
+        ([1, 3], 2),
+    ]
+
+
+def test_prepared_images_calibrate_a_network_of_public_weights(tmp_path):
+    """The id tells how images are prepared, but does not say that they are not."""
+    prepared = np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3)).astype("float32")
+    arguments = {"format": "onnx", "precision": "int8", "weights_id": "keras.inception_v3"}
+    done = export(tiny(), tmp_path / "a.onnx", calibration=prepared, **arguments, tolerance=1)
+    assert done.metadata["weights"] == "keras.inception_v3"
+    with pytest.raises(InputError, match="so prepared already; expected raw uint8"):
+        export(
+            tiny(), tmp_path / "b.onnx", calibration=prepared, **arguments,
+            preprocessing=Preprocessing(size=(32, 32)), include_preprocessing=False,
+        )  # fmt: skip
+    mixed = [prepared[:1], pixels(1, 32, 32, 3)]
+    with pytest.raises(InputError, match="Some calibration images are raw uint8 pixels and some"):
+        export(tiny(), tmp_path / "b.onnx", calibration=mixed, **arguments)

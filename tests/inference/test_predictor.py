@@ -385,3 +385,57 @@ def test_bfloat16_that_is_asked_for_is_not_given_to_a_runtime_without_it(monkeyp
     monkeypatch.setattr(choice, "native_bfloat16", lambda: None)
     monkeypatch.setattr(choice, "gpu_capability", lambda: None)
     assert choice.choose("auto", "bfloat16").runtime == "tensorflow"
+
+
+def test_an_item_that_is_no_image_has_an_error_and_the_rest_is_done(network, pictures, folder):
+    good = pictures[0]
+    empty = folder / "nothing"
+    empty.mkdir(exist_ok=True)
+    items = [good, good[:, :, 0], None, empty, good[:0], good]
+    with predictor(network, **PLAIN, preprocessing=PREPARE) as predict:
+        found = list(predict.predict(items))
+        with pytest.raises(InputError, match="image 2 cannot be read: Images have shape"):
+            predict(items)
+        with pytest.raises(InputError, match="There is no input to compute"):
+            predict.run([])
+    assert [answer.error and answer.error.split(":")[0].split(",")[0] for answer in found] == [
+        None,
+        "Images have shape (height",
+        "Images come as paths",
+        f"The folder {empty} holds no image (.bmp",
+        "The image has no pixels",
+        None,
+    ]
+    np.testing.assert_allclose(found[-1].outputs, expected(network, [good])[0], atol=1e-5)
+
+
+def test_inputs_of_whatever_holds_an_image(network, folder):
+    path = folder / "0.png"
+    with predictor(network, **PLAIN, preprocessing=PREPARE) as predict:
+        first, *others = map(predict.inputs, (path, str(path), bytearray(path.read_bytes())))
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+
+
+def test_class_names_that_a_file_cannot_have_are_told_at_the_first_batch(network, tmp_path):
+    """A file of another program does not say how many classes it has."""
+    import onnx
+
+    export(network, tmp_path / "ours.onnx", format="onnx")
+    proto = onnx.load(tmp_path / "ours.onnx")
+    del proto.metadata_props[:]
+    onnx.save(proto, tmp_path / "foreign.onnx")
+    names = ["cat", "dog"]
+    with (
+        predictor(tmp_path / "foreign.onnx", class_names=names, preprocessing=PREPARE) as predict,
+        pytest.raises(InputError, match="2 class names were given, but .*foreign.onnx has 3"),
+    ):
+        predict(np.zeros((24, 20, 3), "uint8"))
+
+
+def test_free_sizes_in_a_runtime_that_wants_one(pictures):
+    inputs = keras.Input((None, None, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(inputs))
+    free = keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
+    with predictor(free, "litert", "float32", preprocessing=PREPARE) as predict:
+        np.testing.assert_allclose(predict(pictures[0]), expected(free, pictures[:1]), atol=1e-5)

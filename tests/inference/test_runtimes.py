@@ -71,13 +71,30 @@ def test_openvino_computes_in_the_dtype_and_batch_asked_for(network, exported):
     native = native_bfloat16() in ("amx_bf16", "avx512_bf16")
     dtype = "bfloat16" if native else "float32"
     with open_runtime(path, dtype=dtype, batch_size=2, threads=1) as runtime:
-        assert (runtime.dtype, runtime.input_shape) == (dtype, (2, 32, 32, 3))
+        assert (runtime.dtype, runtime.input_shape) == (dtype, (None, 32, 32, 3))
+        assert runtime.compiled.input().shape == [2, 32, 32, 3]
         outputs = runtime.run(x)["predictions"]
-        with pytest.raises(InputError, match=r"\(2, 32, 32, 3\)"):
-            runtime.run(x[:1])
     np.testing.assert_allclose(outputs, network(x), atol=0.02)
     with open_runtime(path) as runtime:
         assert runtime.dtype == "float32"
+
+
+def test_openvino_computes_batches_of_any_number(network, exported):
+    """Full ones, the rest of many padded, and single images that come again and again singly."""
+    x = images(11, 32)
+    expected = np.asarray(network(x))
+    with open_runtime(exported / "openvino", batch_size=4) as runtime:
+        for first, last in ((0, 4), (4, 5), (5, 6), (6, 7), (8, 11), (0, 11), (9, 11)):
+            found = runtime.run(x[first:last])["predictions"]
+            assert (runtime._single is None) == (last in (4, 5))
+            np.testing.assert_allclose(found, expected[first:last], atol=1e-5)
+        assert runtime._single.get_compiled_model().input().shape == [1, 32, 32, 3]
+
+
+def test_openvino_keeps_the_batch_that_a_file_was_exported_with(network, tmp_path):
+    export(network, tmp_path / "one", format="openvino", batch_size=1)
+    with open_runtime(tmp_path / "one", batch_size=16) as runtime:
+        assert runtime.input_shape == (1, 32, 32, 3)
 
 
 def test_openvino_that_computes_in_another_dtype_than_asked_is_refused(exported, monkeypatch):

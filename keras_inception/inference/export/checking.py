@@ -1,6 +1,5 @@
 """Running an exported file in its own runtime, and comparing it with Keras."""
 
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,9 +66,9 @@ def check(
     pictures = _PICTURES_FOR_MEAN if precision in OF_MEAN else _BATCH
     differences, agree = [], []
     with open_runtime(path) as runtime:
-        for images in _inputs(network, calibration, pictures):
-            expected = _expected(network.reference, network.prepare(images))
-            found = runtime.run(images)
+        for images, new in _inputs(network, calibration, pictures):
+            expected = _expected(network.reference, network.prepare(images))[:new]
+            found = {name: values[:new] for name, values in runtime.run(images).items()}
             differences.extend(_differences(found, network.output_name, expected, runtime.name))
             first = found[network.output_name].argmax(-1)
             agree.extend(np.ravel(first == expected.argmax(-1)))
@@ -95,7 +94,7 @@ def _check_signatures(
     import tensorflow as tf
 
     signatures = tf.saved_model.load(str(path)).signatures
-    images = next(_inputs(network, None, _BATCH))
+    images, _ = next(_inputs(network, None, _BATCH))
     inputs = {FEATURES: (images, network.reference_features, FEATURES)}
     if ENCODED in signatures:
         files = tf.stack([tf.io.encode_png(image) for image in images])
@@ -139,17 +138,19 @@ def _check_bound(difference: float, bound: float, where: str) -> None:
 
 def _inputs(
     network: Network, calibration: Calibration | None, pictures: int
-) -> Iterator[np.ndarray]:
-    """Yield batches of what the file takes: calibration images, or so many random pictures."""
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield batches of what the file takes, and how many of their images count.
+
+    They are calibration images, or so many random pictures.
+    """
     if calibration is not None:
-        batches = -(-_CALIBRATION_IMAGES // calibration.batch_size)
-        yield from itertools.islice(calibration.inputs(network), batches)
+        yield from calibration.some(_CALIBRATION_IMAGES).inputs(network)
         return
     for batch, *shape in _shapes(network):
         rng = np.random.default_rng(0)
         for _ in range(-(-pictures // batch)):
             pixels = _pictures(rng, (batch, *shape))
-            yield pixels if network.input_dtype == "uint8" else preprocess_input(pixels)
+            yield (pixels if network.input_dtype == "uint8" else preprocess_input(pixels)), batch
 
 
 def _shapes(network: Network) -> list[tuple[int, ...]]:

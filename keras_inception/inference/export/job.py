@@ -1,7 +1,7 @@
 """The export itself: check the request, write, check what was written, move it into place."""
 
 import contextlib
-import dataclasses
+import fnmatch
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from keras_inception.inference.export import litert, onnx, openvino, saved_model
 from keras_inception.inference.export.checking import AGREEMENT, BOUNDS, ExportError, check
 from keras_inception.inference.export.facts import describe
 from keras_inception.inference.export.network import prepare
+from keras_inception.inference.graph import main_model
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.weights import Checkpoint, info
 
@@ -29,6 +30,7 @@ class Format:
         write: writes a `Network`, given also the path, metadata, precision and calibration.
         ending: of the file's name; "" for a folder.
         file: that a folder of this format holds.
+        others: what else it may hold, as patterns.
         precisions: that it has.
         inside: how much of the preprocessing it can hold: "all" or "values".
         any_size: whether height and width can be left free.
@@ -43,6 +45,7 @@ class Format:
     ending: str
     precisions: tuple[str, ...]
     file: str = ""
+    others: tuple[str, ...] = ()
     inside: str = "all"
     any_size: bool = True
     traced_in_precision: bool = False
@@ -57,6 +60,7 @@ FORMATS = {
         "",
         ("float32", "bfloat16"),
         file=saved_model.FILE,
+        others=saved_model.OTHERS,
         traced_in_precision=True,
     ),
     "litert": Format(
@@ -79,6 +83,7 @@ FORMATS = {
         "",
         ("float32", "float16", "int8"),
         file=openvino.FILE,
+        others=openvino.OTHERS,
         packages=("openvino",),
         extra="openvino",
     ),
@@ -151,8 +156,9 @@ def export(
             takes what the network takes.
         batch_size: images of every call; None: any number.
         calibration: for "int8": images like those that the network will see, of which 256 are
-            used. An array of what the network takes; with `preprocessing` of raw uint8 images,
-            which go through it. Or an iterable of such batches or of (batch, labels) pairs, or a
+            used. An array of what the network takes; or of raw uint8 images, which go through
+            `preprocessing` or that of `weights_id`, and have to be raw if the former is given. Or
+            an iterable of such batches or of (batch, labels) pairs, or a
             split of `keras_inception.data`.
         class_names: one a class, for the metadata.
         weights_id: id of the public weights that the model has, for the metadata: their licence,
@@ -186,6 +192,7 @@ def export(
     for package in form.packages:
         import_extra(package, form.extra)
     checkpoint = None if weights_id is None else info(weights_id)
+    model = main_model(model)
     inside = form.inside if preprocessing is not None and include_preprocessing else "none"
     network = prepare(
         model,
@@ -199,9 +206,11 @@ def export(
     if None in network.input_shape[1:] and not form.any_size:
         raise InputError(
             f"{model.name} takes images of any size, which {format} cannot; build it with an "
-            "input_shape of numbers, or give preprocessing= with the size."
+            "input_shape of numbers, or put preprocessing= with the size inside the file."
         )
-    images = calibrations.read(calibration, network) if precision == "int8" else None
+    images = None
+    if precision == "int8":
+        images = calibrations.read(calibration, network, raw_only=preprocessing is not None)
     bound = BOUNDS[precision] if tolerance is None else tolerance
     facts = describe(network, precision, fold, class_names, checkpoint)
     with _failures(f"{model.name} could not be exported as {format}"), atomic_path(path) as written:
@@ -227,6 +236,14 @@ def _check_target(path: Path, form: Format, format: str, overwrite: bool) -> Non
     ours = path.is_file() if form.ending else (path / form.file).is_file()
     if not ours:
         raise InputError(f"{path} is no {format} export, so that it is not overwritten.")
+    known = (form.file, *form.others)
+    for file in path.rglob("*"):
+        name = file.relative_to(path).as_posix()
+        if not file.is_dir() and not any(fnmatch.fnmatch(name, pattern) for pattern in known):
+            raise InputError(
+                f"{path} holds more than a {format} export: overwriting it would delete {name}. "
+                "Move that away, or export to another path."
+            )
 
 
 _ENDINGS = (".tflite", ".onnx", ".xml", ".bin", ".pb", ".keras", ".h5")  # of no folder
@@ -258,9 +275,7 @@ def _check_request(
 
 def _published(checkpoint: Checkpoint | None, model: keras.Model) -> Preprocessing | None:
     """Return the preprocessing of public weights, at the size of the model."""
-    if checkpoint is None or None in model.input_shape[1:3]:
-        return checkpoint and checkpoint.preprocessing
-    return dataclasses.replace(checkpoint.preprocessing, size=model.input_shape[1:3])
+    return checkpoint and checkpoint.preprocessing.sized(model.inputs[0].shape[1:3])
 
 
 @contextlib.contextmanager

@@ -34,6 +34,6 @@ def write(
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if calibration is not None:
-        converter.representative_dataset = lambda: ([x] for x in calibration.inputs(network))
+        converter.representative_dataset = lambda: ([x] for x, _ in calibration.inputs(network))
     path.write_bytes(converter.convert())
     metadata.write_to_litert(path, facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,9 @@ import keras
 
 from keras_inception.errors import InputError
 from keras_inception.images import decode_image
+from keras_inception.inference import stock
 from keras_inception.inference.folding import fold_batch_norm
+from keras_inception.inference.graph import IDENTITIES, MAIN_OUTPUT, has_graph, main_model
 from keras_inception.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 IMAGES = "images"
 PREPARED = "prepared"
 ENCODED = "encoded"
-PREDICTIONS = "predictions"
+PREDICTIONS = MAIN_OUTPUT
 FEATURES = "features"
 
 _ACTIVATIONS = (keras.layers.Activation, keras.layers.ReLU, keras.layers.Softmax)
+_BETWEEN = (*_ACTIVATIONS, *IDENTITIES, keras.layers.BatchNormalization)
 
 Shape = tuple[int | None, ...]
 
@@ -34,7 +37,9 @@ class Network:
 
     Attributes:
         model: one input, one output; folded if that was asked for.
-        reference: what the file's outputs are compared with, the model as it was.
+        reference: what the file's outputs are compared with, the model as it was, in float32.
+        classifies: whether it ends in a classifier, a dense layer with at most a batch
+            normalisation and an activation behind it.
         batch_size: images of every call; None: free.
         preprocessing: of its images; None: not known.
         inside: how much of the preprocessing the file does: "all", from raw images on; "values",
@@ -43,6 +48,7 @@ class Network:
 
     model: keras.Model
     reference: keras.Model
+    classifies: bool
     batch_size: int | None
     preprocessing: Preprocessing | None
     inside: str
@@ -70,12 +76,12 @@ class Network:
     @property
     def output_name(self) -> str:
         """Class scores are "predictions", the outputs of a headless network "features"."""
-        return FEATURES if _features(self.model) is None else PREDICTIONS
+        return PREDICTIONS if self.classifies else FEATURES
 
     @property
     def reference_features(self) -> keras.Model:
         """What the features of the file are compared with."""
-        return _feature_model(self.reference)
+        return self._features_of(self.reference)
 
     @cached_property
     def holder(self) -> tf.Module:
@@ -125,7 +131,13 @@ class Network:
 
     @cached_property
     def _feature_model(self) -> keras.Model:
-        return _feature_model(self.model)
+        return self._features_of(self.model)
+
+    def _features_of(self, model: keras.Model) -> keras.Model:
+        """Return the model up to what its classifier sees; all of it if it has none."""
+        if not self.classifies:
+            return model
+        return keras.Model(model.inputs[0], _before_dense(model.outputs[0]))
 
     def _function(
         self,
@@ -146,19 +158,50 @@ class Network:
         return tf.function(call, [tf.TensorSpec(shape, dtype, name=argument)])
 
 
-def _features(model: keras.Model) -> Any:
-    """Return what the classifier sees: the last dense layer's input; None if there is none."""
-    tensor = model.outputs[0]
-    layer = tensor._keras_history.operation
-    while isinstance(layer, _ACTIVATIONS):
-        tensor = layer.input
-        layer = tensor._keras_history.operation
-    return layer.input if isinstance(layer, keras.layers.Dense) else None
+def _classifies(tensor: keras.KerasTensor) -> bool:
+    """Say whether a tensor of a model that is not folded comes from a classifier.
+
+    Normalised numbers without an activation behind them are an embedding.
+    """
+    operation, given = _produced(tensor)
+    while isinstance(operation, IDENTITIES):
+        operation, given = _produced(given)
+    if isinstance(operation, keras.layers.BatchNormalization):
+        return False
+    while isinstance(operation, _BETWEEN):
+        operation, given = _produced(given)
+    if has_graph(operation):
+        return len(operation.outputs) == 1 and _classifies(operation.outputs[0])
+    return isinstance(operation, keras.layers.Dense)
 
 
-def _feature_model(model: keras.Model) -> keras.Model:
-    features = _features(model)
-    return model if features is None else keras.Model(model.inputs[0], features)
+def _before_dense(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the input of the dense layer that a classifier's output comes from."""
+    operation, given = _produced(tensor)
+    while isinstance(operation, _BETWEEN):
+        operation, given = _produced(given)
+    if has_graph(operation):
+        return keras.Model(operation.inputs, _before_dense(operation.outputs[0]))(given)
+    return given
+
+
+def _produced(tensor: keras.KerasTensor) -> tuple[keras.Operation, Any]:
+    """Return what computes a tensor, and the first tensor that it is given."""
+    history = tensor._keras_history
+    node = history.operation._inbound_nodes[history.node_index]
+    return history.operation, next(iter(node.input_tensors), None)
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    """Return the model with the same weights, computing in float32."""
+    same = keras.models.clone_model(
+        model, clone_function=lambda layer: stock.copy(layer, "float32"), recursive=True
+    )
+    same.set_weights(model.get_weights())
+    for layer in same._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+    return same
 
 
 def prepare(
@@ -193,7 +236,7 @@ def prepare(
             f"Exports are made with Keras on TensorFlow, but it runs on {keras.backend.backend()}. "
             "Save the model, and export it where KERAS_BACKEND=tensorflow."
         )
-    main = _main(model)
+    main = main_model(model)
     _check_input(main, preprocessing, inside)
     computes = {layer.compute_dtype for layer in main.layers if layer.weights}
     if not fold and computes - {dtype}:
@@ -202,32 +245,9 @@ def prepare(
             "only by folding; leave fold=True."
         )
     folded = fold_batch_norm(main, dtype, move_pools=move_pools) if fold else main
-    reference = main if computes <= {"float32"} else fold_batch_norm(main, dtype="float32")
-    return Network(folded, reference, batch_size, preprocessing, inside)
-
-
-def _main(model: keras.Model) -> keras.Model:
-    """Return the model with its main output alone."""
-    if not getattr(model, "inputs", None):
-        raise InputError(
-            f"{getattr(model, 'name', model)!r} has no graph of layers to export: build it with "
-            "the functional API, and call a Sequential model once."
-        )
-    outputs = model.output
-    if isinstance(outputs, dict):
-        outputs = [outputs[PREDICTIONS]] if PREDICTIONS in outputs else list(outputs.values())
-    outputs = list(outputs) if isinstance(outputs, Sequence) else [outputs]
-    if len(outputs) != 1:
-        raise InputError(
-            f"{model.name} has {len(outputs)} outputs and none is named {PREDICTIONS!r}; export "
-            "one: keras.Model(model.input, the_output)."
-        )
-    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
-        raise InputError(
-            f"{model.name} takes {model.input_shape}; expected one batch of images, (batch, height,"
-            " width, channels)."
-        )
-    return keras.Model(model.inputs[0], outputs[0], name=model.name)
+    reference = main if computes <= {"float32"} else _in_float32(main)
+    classifies = _classifies(main.outputs[0])
+    return Network(folded, reference, classifies, batch_size, preprocessing, inside)
 
 
 def _check_input(model: keras.Model, preprocessing: Preprocessing | None, inside: str) -> None:

@@ -13,6 +13,8 @@ from keras_inception.inference.export.network import IMAGES, PREPARED, Network
 
 OPSET = 18
 _PREPROCESSING = "preprocessing/"
+_DENSE = ("Gemm", "MatMul")
+_IN_CLASSIFIERS = (*_DENSE, "Add", "Cast", "Identity", "Relu", "Sigmoid", "Softmax")
 
 
 def write(
@@ -85,7 +87,8 @@ def _quantized(proto: Any, batches: list[np.ndarray]) -> Any:
     """Return the model with weights and values in 8 bits, by ONNX Runtime's own quantiser.
 
     Both are unsigned: with signed ones, processors without VNNI add pairs of products in 16 bits,
-    which overflow.
+    which overflow. A classifier at the end stays in float32: it takes no time, and of scores in
+    8 bits the highest are often equal.
     """
     onnx = import_extra("onnx", "onnx")
     quantization = import_extra("onnxruntime.quantization", "onnx")
@@ -111,5 +114,18 @@ def _quantized(proto: Any, batches: list[np.ndarray]) -> Any:
             per_channel=True,
             activation_type=unsigned,
             weight_type=unsigned,
+            nodes_to_exclude=_classifier(onnx.load(ready).graph),
         )
         return onnx.load(quantized)
+
+
+def _classifier(graph: Any) -> list[str]:
+    """Return the names of the nodes from a last dense layer to the output; none without one."""
+    producers = {output: node for node in graph.node for output in node.output}
+    node, passed = producers.get(graph.output[0].name), []
+    while node is not None and node.op_type in _IN_CLASSIFIERS:
+        passed.append(node.name)
+        if node.op_type in _DENSE:
+            return passed
+        node = producers.get(node.input[0])
+    return []

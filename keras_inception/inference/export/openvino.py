@@ -17,6 +17,7 @@ from keras_inception.inference.export.network import Network
 from keras_inception.inference.runtimes.saved_model import SIGNATURE, save
 
 FILE = "model.xml"
+OTHERS = ("model.bin",)
 
 
 def write(

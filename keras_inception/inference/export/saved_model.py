@@ -8,6 +8,12 @@ from keras_inception.inference.export.network import ENCODED, FEATURES, Network
 from keras_inception.inference.runtimes.saved_model import SIGNATURE, save
 
 FILE = "saved_model.pb"
+OTHERS = (
+    "assets/*",
+    f"{metadata.SAVED_MODEL_FOLDER}/{metadata.FILE}",
+    "fingerprint.pb",
+    "variables/variables.*",
+)
 
 
 def write(network: Network, path: Path, facts: dict[str, Any], *_: Any) -> None:

@@ -29,7 +29,8 @@ def open_runtime(
         dtype: in which to compute. None: as the file says; OpenVINO, whose files leave it open,
             then computes in float32, and takes "bfloat16" too. The other runtimes take what the
             file was exported in and nothing else.
-        batch_size: images of every call, which is faster in OpenVINO; None: as the file has it.
+        batch_size: images that OpenVINO computes together, as for its runtime; None: as the file
+            has it.
 
     Returns:
         The runtime, ready to run; a context manager.
@@ -45,8 +46,9 @@ def open_runtime(
     exported = None
     if dtype is not None and runtime != "openvino":
         exported = (read_metadata(path) or {}).get("precision")
+    dtypes = (exported,) if exported else ("float32", "bfloat16")
     if dtype not in (None, "float32", "bfloat16", exported):
-        raise unknown("dtype", dtype, ("float32", "bfloat16"))
+        raise unknown("dtype", dtype, dtypes)
     if runtime == "openvino":
         from keras_inception.inference.runtimes.openvino import OpenVinoRuntime
 

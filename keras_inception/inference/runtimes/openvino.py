@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,10 @@ class OpenVinoRuntime(Runtime):
         dtype: in which to compute, "float32" or "bfloat16". (Left alone, OpenVINO takes bfloat16
             wherever the CPU has it.)
         threads: None: as many as there are cores.
-        batch_size: fixes the first axis of the input, which is faster; None: as the file has it,
-            and always so where height or width are free: images of many sizes do not fill batches.
+        batch_size: images that are computed together at most. Such a batch is a form of its own of
+            the network, which is faster than one for any number; fewer images are padded to it,
+            or, where that would more than double the work, computed singly. None: as the file has
+            it, and always so where any of its axes but that of the batch is free, or none.
         hint: of OpenVINO's performance: "LATENCY" or "THROUGHPUT".
         metadata: of the export.
 
@@ -68,9 +71,11 @@ class OpenVinoRuntime(Runtime):
             model = core.read_model(str(network)) if isinstance(network, Path) else network
             if len(model.inputs) != 1:
                 raise InputError(f"{network} has {len(model.inputs)} inputs; expected one.")
-            sides = list(model.input().partial_shape)[1:]
-            if batch_size is not None and not any(side.is_dynamic for side in sides):
-                model.reshape([batch_size, *sides])
+            shape = _shape(model.input().partial_shape)
+            self._batch_size = None
+            if batch_size is not None and shape[0] is None and None not in shape[1:]:
+                self._batch_size = batch_size
+                model.reshape([batch_size, *shape[1:]])
             compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise InputError(f"{network} cannot be run by OpenVINO: {error}") from error
@@ -80,22 +85,56 @@ class OpenVinoRuntime(Runtime):
             raise InputError(f"{network} takes {element} values; expected images.")
         self.compiled = compiled
         self._request = compiled.create_infer_request()
+        self._single: Any = None
+        self._compile_single = functools.partial(
+            _compiled_with, core, model, [1, *shape[1:]], settings
+        )
+        self._small_batches = 0
         self._names = [
             output.any_name if output.names else f"output_{number}"
             for number, output in enumerate(compiled.outputs)
         ]
-        shape = tuple(
-            None if side.is_dynamic else side.get_length()
-            for side in compiled.input().partial_shape
-        )
         super().__init__(shape, _DTYPES[element], dtype=dtype, metadata=metadata)
 
     def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = self._request.infer([images], share_inputs=True)
-        return {name: outputs[number] for number, name in enumerate(self._names)}
+        if self._batch_size is None:
+            return self._infer(self._request, images)
+        starts = range(0, len(images), self._batch_size)
+        parts = [self._part(images[start : start + self._batch_size]) for start in starts]
+        return _joined(parts)
+
+    def _part(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Compute a batch that may be smaller than those that the network was compiled for."""
+        count, missing = len(images), self._batch_size - len(images)
+        if missing > count:
+            self._small_batches += 1
+            if self._small_batches > 1:  # one may be the last of many; compiling takes seconds
+                self._single = self._single or self._compile_single().create_infer_request()
+                return _joined([self._infer(self._single, image[None]) for image in images])
+        if missing:
+            images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
+        return {name: y[:count] for name, y in self._infer(self._request, images).items()}
+
+    def _infer(self, request: Any, images: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = request.infer([images], share_inputs=True)
+        return {name: outputs[number].copy() for number, name in enumerate(self._names)}
 
     def _close(self) -> None:
-        del self._request, self.compiled
+        del self._request, self._single, self._compile_single, self.compiled
+
+
+def _shape(partial: Any) -> tuple[int | None, ...]:
+    return tuple(None if side.is_dynamic else side.get_length() for side in partial)
+
+
+def _compiled_with(core: Any, model: Any, shape: list[int], settings: dict[str, str]) -> Any:
+    """Compile a network for images of another shape."""
+    model.reshape(shape)
+    return core.compile_model(model, "CPU", settings)
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _check_precision(compiled: Any, dtype: str) -> None:
@@ -118,7 +157,7 @@ def from_keras(model: keras.Model, *, dtype: str, batch_size: int | None = None)
     Args:
         model: with one input; folded already if it shall be fast.
         dtype: in which to compute, "float32" or "bfloat16".
-        batch_size: images of every call; None: any.
+        batch_size: as for `OpenVinoRuntime`.
 
     Returns:
         The runtime.
@@ -137,7 +176,7 @@ def from_keras(model: keras.Model, *, dtype: str, batch_size: int | None = None)
     import tensorflow as tf
 
     import_extra("openvino", "openvino")  # before the work, if it is missing
-    spec = tf.TensorSpec((batch_size, *model.input_shape[1:]), tf.float32, name="images")
+    spec = tf.TensorSpec(model.input_shape, tf.float32, name="images")
     holder = tf.Module()
     holder.held = [variable.value for variable in model.variables]
 
@@ -148,4 +187,4 @@ def from_keras(model: keras.Model, *, dtype: str, batch_size: int | None = None)
     function = tf.function(predictions, input_signature=[spec])
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         save(holder, folder, {SIGNATURE: function})
-        return OpenVinoRuntime(Path(folder), dtype=dtype)
+        return OpenVinoRuntime(Path(folder), dtype=dtype, batch_size=batch_size)

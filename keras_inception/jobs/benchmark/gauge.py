@@ -1,9 +1,10 @@
 """Turns on a machine that others use too: those count in which it was least disturbed.
 
-What other virtual machines compute on the same processor can halve, for seconds, what this one
-reaches in bfloat16, and hardly touch float32: medians over all turns then tell who was hit. So
-matrix products are timed before and after every turn, and by them alone, not by what a turn itself
-gave, the turns are chosen. They also are the peak that a turn's own speed is compared with.
+What other virtual machines compute on the same processor can halve what this one reaches in
+bfloat16, and hardly touch float32: medians over all turns then tell who was hit. It comes and goes
+within tenths of a second. So turns are as short as that, matrix products are timed right before and
+right after each, and by them alone, not by what a turn itself gave, the turns are chosen. They also
+are the peak that a turn's own speed is compared with.
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ from keras_inception.jobs.benchmark.processes import SILENCE, SPAWN, backend_of_
 
 QUIET = 0.8
 """The least quietness of an undisturbed turn."""
-
-_LARGEST = {"bfloat16": 4096, "float32": 2048}  # sides of matrices, to take some tenths of a second
 
 Rates = dict[str, float]
 """By native dtype: floating-point operations a second in products of square matrices."""
@@ -60,23 +59,27 @@ class Gauge:
 
 
 @contextlib.contextmanager
-def machine_gauge(sides: tuple[int, ...], seconds: float) -> Iterator[Gauge]:
+def machine_gauge(side: int, seconds: float) -> Iterator[Gauge]:
     """Give a gauge of this machine: PyTorch's products if it is installed, else TensorFlow's.
 
     Args:
-        sides: of the matrices; the size that is fastest counts.
-        seconds: that each size and dtype is measured for, at least.
+        side: of the matrices.
+        seconds: that each dtype is measured for, at least.
 
     Yields:
         The gauge, whose products are made in a process that ends with the context.
     """
     library = "torch" if importlib.util.find_spec("torch") else "tensorflow"
     dtypes = ("float32", "bfloat16") if native_bfloat16() else ("float32",)
-    with backend_of_processes(library), ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
+    no_spinning = {"OMP_WAIT_POLICY": "PASSIVE"}
+    with (
+        backend_of_processes(library, **no_spinning),
+        ProcessPoolExecutor(1, mp_context=SPAWN) as pool,
+    ):
 
         def measure() -> Rates:
             time.sleep(SILENCE)
-            return pool.submit(_rates, library, dtypes, sides, seconds).result()
+            return pool.submit(_rates, library, dtypes, side, seconds).result()
 
         measure()  # the first products are slow
         yield Gauge(measure)
@@ -161,13 +164,8 @@ def _quietest(turns: list[Turn], count: int) -> list[Turn]:
     return [turns[index] for index in sorted(best)]
 
 
-def _rates(library: str, dtypes: tuple[str, ...], sides: tuple[int, ...], seconds: float) -> Rates:
-    return {
-        dtype: max(
-            _rate(library, dtype, side, seconds) for side in sides if side <= _LARGEST[dtype]
-        )
-        for dtype in dtypes
-    }
+def _rates(library: str, dtypes: tuple[str, ...], side: int, seconds: float) -> Rates:
+    return {dtype: _rate(library, dtype, side, seconds) for dtype in dtypes}
 
 
 def _rate(library: str, dtype: str, side: int, seconds: float) -> float:

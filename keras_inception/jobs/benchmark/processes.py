@@ -11,17 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SPAWN = multiprocessing.get_context("spawn")
-SILENCE = 0.3
-"""Seconds before something is timed: idle threads of some libraries spin for as long."""
+SILENCE = 0.04
+"""Seconds after a library was busy: idle threads, ONNX Runtime's longest, spin for as long."""
 
 
 @contextlib.contextmanager
-def backend_of_processes(name: str) -> Iterator[None]:
+def backend_of_processes(name: str, **others: str) -> Iterator[None]:
     """Say on which backend Keras runs in the processes that are started meanwhile.
 
     PyTorch and TensorFlow crash some processes that import both.
+
+    Args:
+        name: of the backend.
+        **others: further environment variables of these processes.
     """
-    changes = {"KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    changes = {"KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "2", **others}
     before = {key: os.environ.get(key) for key in changes}
     os.environ.update(changes)
     try:

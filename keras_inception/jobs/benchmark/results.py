@@ -17,8 +17,8 @@ from keras_inception.files import atomic_path
 from keras_inception.inference.precision import native_bfloat16
 
 _PACKAGES = (
-    "keras-inception", "keras", "tensorflow", "tensorflow-cpu", "openvino", "onnxruntime", "torch",
-    "torchvision", "timm",
+    "keras-inception", "keras", "tensorflow", "tensorflow-cpu", "ai-edge-litert", "openvino",
+    "nncf", "onnxruntime", "onnx", "tf2onnx", "torch", "torchvision", "timm",
 )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from keras_inception.jobs.benchmark.worker import Worker
 from keras_inception.networks import NETWORKS
 
 _PREPARED_TOGETHER = 2  # sides; much of it uses one core
+_ANNOUNCED = 10  # rounds, the first of which is announced
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,21 @@ class Effort:
         rounds: turns of every side that count.
         patience: how many times as many turns a side may take until so many were undisturbed.
         seconds: of a turn, at least.
-        matrices: sides of the square ones whose products tell what the machine reaches.
-        matrix_seconds: for each size and dtype, before and after every turn.
+        matrix: side of the square ones whose products tell what the machine reaches. Smaller ones
+            fit into caches that others do not disturb, and tell less.
+        matrix_seconds: of such products in each dtype, before and after every turn.
         quick: whether this only shows that everything works.
     """
 
-    rounds: int = 7
-    patience: int = 3
-    seconds: float = 1.0
-    matrices: tuple[int, ...] = (1024, 2048, 4096)
-    matrix_seconds: float = 0.05
+    rounds: int = 10
+    patience: int = 12
+    seconds: float = 0.2
+    matrix: int = 2048
+    matrix_seconds: float = 0.02
     quick: bool = False
 
 
-QUICK = Effort(rounds=2, patience=1, seconds=0.05, matrices=(256,), matrix_seconds=0.01, quick=True)
+QUICK = Effort(rounds=2, patience=1, seconds=0.05, matrix=256, matrix_seconds=0.01, quick=True)
 """Enough to see that everything works; its numbers say little."""
 
 
@@ -65,10 +67,10 @@ def benchmark(
     """Measure how fast networks run here, in this package and beside it.
 
     Every side runs in a process of its own and holds its network ready; the sides take turns, a
-    second or so each, and medians are taken over the turns in which the machine was least disturbed
-    (see `gauge`). Calls go from a NumPy array to the outputs. Weights are random, and shifts other
-    than 0: those of a network that was never trained would be left out of some sides' functions,
-    which then compute something else.
+    call or some tenths of a second each, and medians are taken over the turns in which the machine
+    was least disturbed (see `gauge`). Calls go from a NumPy array to the outputs. Weights are
+    random, and shifts other than 0: those of a network that was never trained would be left out of
+    some sides' functions, which then compute something else.
 
     Only what computes the same is compared: each library takes part in the form of a network that
     it has.
@@ -109,7 +111,7 @@ def benchmark(
     }
     if not any(able.values()):
         raise InputError(f"No side can run these networks. Left out: {left_out or 'none'}.")
-    with machine_gauge(effort.matrices, effort.matrix_seconds) as gauge:
+    with machine_gauge(effort.matrix, effort.matrix_seconds) as gauge:
         measurements = [
             measurement
             for task, able_sides in able.items()
@@ -153,13 +155,17 @@ def _measure(
                 left_out[f"{side.name}: {what}"] = str(error)
                 return None
 
+        def begun(number: int, waiting: int) -> None:
+            if number % _ANNOUNCED == 1:
+                announce(f"{what}: round {number}, {waiting} sides")
+
         turns = take_turns(
             workers,
             turn,
             gauge,
             rounds=effort.rounds,
             most=effort.patience * effort.rounds,
-            announce=lambda number, waiting: announce(f"{what}: round {number}, {waiting} sides"),
+            announce=begun,
         )
     return [_measurement(task, side, turns[side], memory[side], operations) for side in turns]
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from keras_inception.errors import InputError
 from keras_inception.jobs.benchmark.processes import (
-    SILENCE,
     SPAWN,
     backend_of_processes,
     most_memory,
@@ -53,7 +52,6 @@ class Worker:
         Raises:
             InputError: if a batch fails, or the process has ended.
         """
-        time.sleep(SILENCE)
         with contextlib.suppress(BrokenPipeError):  # then there is no answer either
             self._pipe.send(seconds)
         return self._answer()
@@ -99,7 +97,6 @@ def _serve(name: str, task: Task, pipe: Connection) -> None:
         _give_back_memory()
         pipe.send((False, None))
         while (seconds := pipe.recv()) is not None:
-            run(images)
             pipe.send((False, _timed(run, images, seconds)))
         pipe.send((False, most_memory()))
     except Exception as error:  # whatever a library raises is that side's result
@@ -116,7 +113,7 @@ def _give_back_memory() -> None:
 
 def _timed(run: Any, images: np.ndarray, seconds: float) -> list[float]:
     times, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 2:
+    while time.perf_counter() < end or not times:
         began = time.perf_counter()
         run(images)
         times.append(time.perf_counter() - began)
