@@ -38,7 +38,33 @@ SUPPORTED = """\
 Any id here is a legal `weights=...`. The architecture is chosen accordingly. "Heads" says whether
 tensors of auxiliary heads are inside; "bg" marks a background class in front, which is dropped
 where the model has one class less. Formats: a TensorFlow 1 checkpoint, Keras HDF5, safetensors and
-caffemodel are read as they are; torch and ONNX files need the extra of that name.
+caffemodel are read as they are; torch and ONNX files need the extra of that name. "By hand": only a
+browser gets the file; put it in [the cache folder](#where-the-files-are) as the error says.
+
+A download is compared with its checksum before it is read ("inside": of the file in the archive).
+Where the table says "none", its size is compared if that is known, a warning says so, and the
+SHA-256 of the first download is kept beside it and compared from then on.
+"""
+
+CACHE = """\
+## Where the files are
+
+| variable | what it sets |
+| --- | --- |
+| `KERAS_INCEPTION_HOME` | the cache folder; by default `keras_inception` in the folder of Keras, \
+which is `KERAS_HOME` or `~/.keras` |
+| `KERAS_INCEPTION_MIRROR` | a base URL, http or https, that is tried before the publisher's |
+| `KERAS_INCEPTION_OFFLINE` | `1`: nothing is downloaded, and what is not in the cache folder is \
+an error; `0`, or unset: downloads are allowed |
+
+They are read whenever weights are asked for. The cache folder holds the downloads, each named by
+its id and the usual ending, such as `keras.inception_v3.h5` or `bvlc.googlenet.caffemodel`; what
+was unpacked of archives; and the weights as files of this package, `*.weights.h5`, from which they
+are loaded from then on, without the extra that the download's format needs.
+
+A mirror serves the downloads under these names, without folders, for instance
+`https://mirror.example.org/weights/keras.inception_v3.h5`; so a copy of the cache folder is one.
+What it gives is checked like everything else; where it fails, the publisher's addresses are tried.
 """
 
 SCORES = """\
@@ -81,6 +107,7 @@ def render(facts: Manifest) -> str:
                  "checksum"),
                 map(overview, entries),
             ),
+            CACHE,
             SCORES,
             table(
                 ("id", "top-1", "top-5", "protocol"),
@@ -100,7 +127,7 @@ def overview(entry: Checkpoint) -> Sequence[str]:
     checksum = entry.strongest_checksum() or entry.strongest_checksum("member")
     inside = " (inside)" if checksum and checksum.of == "member" else ""
     return (
-        code(entry.id),
+        code(entry.id) + ("" if entry.urls else " (by hand)"),
         entry.model,
         code(entry.architecture),
         entry.format + (f" in {entry.archive}" if entry.archive else ""),

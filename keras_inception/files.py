@@ -22,7 +22,7 @@ def atomic_path(path: str | os.PathLike, *, overwrite: bool = True) -> Iterator[
     """Give a temporary path beside `path` to write to; move it into place on success.
 
     The body may create a file or a folder there. If it raises, what it wrote is removed and
-    whatever stood at `path` before stays. The parent folder is created.
+    whatever stood at `path` before stays. Parent folders are created; if it fails they are removed.
 
     Args:
         path: where the finished file or folder shall stand.
@@ -39,6 +39,7 @@ def atomic_path(path: str | os.PathLike, *, overwrite: bool = True) -> Iterator[
     path = Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; it was left as it is.")
+    new_folders = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
@@ -47,6 +48,10 @@ def atomic_path(path: str | os.PathLike, *, overwrite: bool = True) -> Iterator[
         _replace(temporary, path, scratch / "replaced")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        if not path.exists():
+            for folder in new_folders:
+                with contextlib.suppress(OSError):  # somebody else has begun to use it
+                    folder.rmdir()
 
 
 def _replace(source: Path, target: Path, aside: Path) -> None:

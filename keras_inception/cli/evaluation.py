@@ -136,8 +136,8 @@ def predict(
     runtime: Annotated[
         str,
         typer.Option(
-            help="'tensorflow', 'onnxruntime', 'openvino', 'litert'; 'auto': the fastest that is "
-            "installed, or what an exported network was written for."
+            help="'tensorflow', 'onnxruntime', 'openvino', 'litert'; 'auto': that which as a rule "
+            "is fastest of those installed, or what an exported network was written for."
         ),
     ] = "auto",
     dtype: Annotated[

@@ -127,6 +127,15 @@ def test_a_difference_over_the_bound_fails(form, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_folders_that_a_failed_export_made_are_gone(model, tmp_path):
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ExportError):
+        export(model, tmp_path / "mine" / "new" / "deep" / "a.tflite", format="litert", tolerance=0)
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+    export(model, tmp_path / "mine" / "new" / "deep" / "a.tflite", format="litert")
+    assert (tmp_path / "mine" / "new" / "deep" / "a.tflite").is_file()
+
+
 def test_a_wrong_file_fails(model, tmp_path, monkeypatch):
     """The check finds a network whose weights went wrong on the way."""
     write = FORMATS["litert"].write
@@ -271,7 +280,10 @@ def test_free_size_where_the_format_has_none(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"precision": "int8"}, "precision='int8' needs calibration= to be given: some hundred images"),
+        (
+            {"precision": "int8"},
+            "precision='int8' needs calibration= to be given: some hundred images",
+        ),
         ({"calibration": np.zeros((1, 32, 32, 3))}, 'calibration is for precision="int8"'),
         ({"precision": "int8", "calibration": 3}, "calibration is 3; expected an array"),
         (

@@ -1,7 +1,6 @@
 """Models of every kind that users have: exported, predicted with and folded, or refused clearly."""
 
 import keras
-import numpy as np
 import pytest
 from keras import layers
 
@@ -144,7 +143,9 @@ def test_layers_that_do_not_say_how_they_are_made_are_refused():
             return self.function(x)
 
     inputs = keras.Input((8, 8, 3))
-    model = keras.Model(inputs, layers.BatchNormalization()(Mine(lambda x: 2 * x, name="mine")(inputs)))
+    model = keras.Model(
+        inputs, layers.BatchNormalization()(Mine(lambda x: 2 * x, name="mine")(inputs))
+    )
     with pytest.raises(InputError, match="'mine' is a Mine, which does not say how it is made"):
         fold_batch_norm(model)
 
