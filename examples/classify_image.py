@@ -17,7 +17,6 @@ import keras
 import numpy as np
 
 import keras_inception as ki
-from keras_inception.preprocessing import Preprocessing
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("image", nargs="?", help="default: a grey square")
@@ -37,7 +36,7 @@ if options.weights == "none":
 elif Path(options.weights).is_file():
     print(f"weights of the file {options.weights}; images are prepared as in the papers")
     model = ki.build(options.model, weights=options.weights)
-    prepare = Preprocessing(size=model.input_shape[1:3])
+    prepare = ki.Preprocessing(size=model.input_shape[1:3])
 else:
     entry = ki.weights.info(options.weights)
     model, prepare = ki.build(entry.model, weights=entry.id), entry.preprocessing

@@ -23,7 +23,6 @@ import keras_inception as ki
 from keras_inception import inspection
 from keras_inception.errors import unknown
 from keras_inception.files import atomic_path
-from keras_inception.preprocessing import Preprocessing
 from keras_inception.recipes import Recipe
 
 RUN_FILE, PROBE_FILE = "run.json", "steps.csv"
@@ -51,9 +50,9 @@ class Variant:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def preprocessing(self) -> Preprocessing:
+    def preprocessing(self) -> ki.Preprocessing:
         """The papers' preprocessing at this size."""
-        return Preprocessing(size=(self.image_size, self.image_size))
+        return ki.Preprocessing(size=(self.image_size, self.image_size))
 
     def build(self, classes: int) -> keras.Model:
         """Build the network with random weights."""
