@@ -36,7 +36,7 @@ def image_files(paths: Iterable[str | os.PathLike]) -> list[Path]:
     Raises:
         InputError: if a folder holds no image. (A file that does not exist is listed.)
     """
-    return [Path(name) for name, _ in sources(paths)]
+    return [Path(name) for path in paths for name, _ in sources(path)]
 
 
 def predict(
