@@ -102,6 +102,16 @@ def ask(port, path, body=None):
     return answer.status, json.loads(content) if content.startswith("{") else content, answer
 
 
+def begun(port, body):
+    """Send only the beginning of a request and return its connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.putrequest("POST", "/predict")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders()
+    connection.send(body[:10])
+    return connection
+
+
 @pytest.fixture(scope="module")
 def pictures():
     return serving.pictures(4, 60)
@@ -226,11 +236,7 @@ def test_pictures_that_are_bombs_are_too_large(network, pictures, running, monke
 def test_requests_that_are_being_read_count(network, pictures, running):
     """A client that sends slowly takes a place, though nothing of it is to be computed yet."""
     server, port = running(network, max_waiting=1)
-    slow = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    slow.putrequest("POST", "/predict")
-    slow.putheader("Content-Length", str(len(pictures[0])))
-    slow.endheaders()
-    slow.send(pictures[0][:10])
+    slow = begun(port, pictures[0])
     while not server.in_flight:
         time.sleep(0.01)
     status, said, answer = ask(port, "/predict", pictures[0])
@@ -316,11 +322,7 @@ def test_batches_wait_from_the_arrival_of_their_first():
 
 def test_a_body_that_does_not_arrive_is_given_up(network, pictures, running):
     server, port = running(network, max_body_seconds=0.2)
-    slow = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    slow.putrequest("POST", "/predict")
-    slow.putheader("Content-Length", str(len(pictures[0])))
-    slow.endheaders()
-    slow.send(pictures[0][:10])
+    slow = begun(port, pictures[0])
     answer = slow.getresponse()
     assert answer.status == 408
     assert "the body had not arrived after 0.2 seconds" in answer.read().decode()

@@ -88,7 +88,7 @@ def refresh_folded(folded: keras.Model, model: keras.Model) -> None:
     """
     targets = dict(_targets(folded))
     wanted = {path: len(layer.weights) for path, layer in targets.items()}
-    for move_pools in (False, True):
+    for move_pools in (True, False):
         sources = dict(_sources(model, move_pools))
         found = {path: len(arrays) for path, arrays in sources.items()}
         if found == wanted:

@@ -15,6 +15,7 @@ from keras_inception.inference.trained import (
     Trained,
     class_names,
     load_trained,
+    papers_preprocessing,
     with_defaults,
 )
 from keras_inception.preprocessing import Preprocessing
@@ -66,7 +67,7 @@ def opened(
 
 def _sized(model: keras.Model, preprocessing: Preprocessing, runtime: str) -> keras.Model:
     """Return the model, for a runtime that takes images of one size only, with that size."""
-    if runtime != "litert" or None not in model.input_shape:
+    if runtime != "litert" or None not in model.input_shape[1:]:
         return model
     images = keras.Input((*preprocessing.size, model.input_shape[-1]))
     return keras.Model(images, model(images), name=model.name)
@@ -141,9 +142,4 @@ def _papers(network: Runtime, path: Path) -> Preprocessing:
             f"{path} takes {network.input_shape}; expected images with their three channels last, "
             "(batch, height, width, 3). Export it again with ki.export."
         )
-    if None in size:
-        raise InputError(
-            f"{path} takes images of any size and nothing says which to use; pass "
-            "preprocessing=ki.preprocessing(...) or another Preprocessing."
-        )
-    return Preprocessing(size=tuple(size))
+    return papers_preprocessing(str(path), size)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,14 +89,26 @@ def with_defaults(
     if preprocessing is None and built_with is not None:
         preprocessing = built_with.preprocessing.sized(main.input_shape[1:3])
     if preprocessing is None:
-        size = tuple(main.input_shape[1:3])
-        if None in size:
-            raise InputError(
-                f"{name} takes images of any size and nothing says which to use; pass "
-                "preprocessing=ki.preprocessing(...) or another Preprocessing."
-            )
-        preprocessing = Preprocessing(size=size)
+        preprocessing = papers_preprocessing(name, main.input_shape[1:3])
     return Trained(name, model, preprocessing, class_names(main.output_shape[-1]))
+
+
+def papers_preprocessing(name: str, size: Sequence[int | None]) -> Preprocessing:
+    """Return the papers' preprocessing for a network that says nothing of its own.
+
+    Args:
+        name: of the network, for the error.
+        size: height and width of the images that it takes.
+
+    Raises:
+        InputError: if it takes images of any size.
+    """
+    if None in size:
+        raise InputError(
+            f"{name} takes images of any size and nothing says which to use; pass "
+            "preprocessing=ki.preprocessing(...) or another Preprocessing."
+        )
+    return Preprocessing(size=tuple(size))
 
 
 def class_names(classes: int) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from keras_inception.errors import InputError
 from keras_inception.images import decode_image
 from keras_inception.inference import stock
 from keras_inception.inference.folding import fold_batch_norm
-from keras_inception.inference.graph import IDENTITIES, MAIN_OUTPUT, has_graph, main_model
+from keras_inception.inference.graph import IDENTITIES, MAIN_OUTPUT, has_graph
 from keras_inception.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def prepare(
     """Check a model and bring it to the form in which it is exported.
 
     Args:
-        model: one image input; of several outputs, "predictions" is taken.
+        model: from one batch of images to one output, as `main_model` returns it.
         fold: fold batch normalisations, and bring the network to `dtype`.
         dtype: in which the network shall compute.
         move_pools: as for `fold_batch_norm`.
@@ -236,17 +236,16 @@ def prepare(
             f"Exports are made with Keras on TensorFlow, but it runs on {keras.backend.backend()}. "
             "Save the model, and export it where KERAS_BACKEND=tensorflow."
         )
-    main = main_model(model)
-    _check_input(main, preprocessing, inside)
-    computes = {layer.compute_dtype for layer in main.layers if layer.weights}
+    _check_input(model, preprocessing, inside)
+    computes = {layer.compute_dtype for layer in model.layers if layer.weights}
     if not fold and computes - {dtype}:
         raise InputError(
             f"{model.name} computes in {' and '.join(sorted(computes))}, and is brought to {dtype} "
             "only by folding; leave fold=True."
         )
-    folded = fold_batch_norm(main, dtype, move_pools=move_pools) if fold else main
-    reference = main if computes <= {"float32"} else _in_float32(main)
-    classifies = _classifies(main.outputs[0])
+    folded = fold_batch_norm(model, dtype, move_pools=move_pools) if fold else model
+    reference = model if computes <= {"float32"} else _in_float32(model)
+    classifies = _classifies(model.outputs[0])
     return Network(folded, reference, classifies, batch_size, preprocessing, inside)
 
 

@@ -117,7 +117,7 @@ class OpenVinoRuntime(Runtime):
 
     def _infer(self, request: Any, images: np.ndarray) -> dict[str, np.ndarray]:
         outputs = request.infer([images], share_inputs=True)
-        return {name: outputs[number].copy() for number, name in enumerate(self._names)}
+        return {name: outputs[number] for number, name in enumerate(self._names)}
 
     def _close(self) -> None:
         del self._request, self._single, self._compile_single, self.compiled
