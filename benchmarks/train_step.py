@@ -27,6 +27,7 @@ from keras_inception.jobs.benchmark.sides import FORMS, OURS, STOCK
 
 RESULT = Path(__file__).with_suffix(".json")
 TIMM = "timm"
+THEIRS = FORMS | {TIMM: FORMS[TIMM] | {"InceptionV3": FORMS["torchvision"]["InceptionV3"]}}
 REMATERIALIZED = f"{OURS} rematerialized"
 TIMM_NAMES = {
     "InceptionV3": "inception_v3",
@@ -40,15 +41,15 @@ CLASSES = 1000
 def forms(network: str) -> list[str]:
     """Return the forms of a network that are measured here: the paper's, and the others'."""
     libraries = [STOCK, TIMM] if importlib.util.find_spec("timm") else [STOCK]
-    theirs = [FORMS[library].get(network, "paper") for library in libraries]
+    theirs = [THEIRS[library].get(network, "paper") for library in libraries]
     return list(dict.fromkeys(["paper", *theirs]))
 
 
 def sides(network: str, form: str) -> list[str]:
     """Return who has the network in this form here, the reference first."""
-    found = [STOCK] if FORMS[STOCK].get(network) == form else []
+    found = [STOCK] if THEIRS[STOCK].get(network) == form else []
     found += [OURS, REMATERIALIZED]
-    if FORMS[TIMM].get(network) == form and importlib.util.find_spec("timm"):
+    if THEIRS[TIMM].get(network) == form and importlib.util.find_spec("timm"):
         found.append(TIMM)
     return found
 
@@ -145,6 +146,7 @@ def main() -> None:
     """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", default=["InceptionV3"])
+    parser.add_argument("--forms", nargs="+", help="of the networks; by default all")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=299)
     parser.add_argument("--rounds", type=int, default=10)
@@ -158,7 +160,8 @@ def main() -> None:
     if before != record:
         results = {}
     for network in options.networks:
-        for form, policy in itertools.product(forms(network), options.policies):
+        chosen = [form for form in forms(network) if form in (options.forms or forms(network))]
+        for form, policy in itertools.product(chosen, options.policies):
             arguments = (network, form, policy, options.batch, options.size)
             found = in_turns(
                 prepare,

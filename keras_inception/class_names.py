@@ -81,7 +81,8 @@ def decode_predictions(
         raise InputError(f"Row {row} of the predictions has NaN or infinite scores.")
     if top < 1:
         raise InputError(f"top is at least 1, but got {top}.")
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    # In floats: the negative of an unsigned integer is none.
+    best = np.argsort(-scores.astype("float64"), axis=1, kind="stable")[:, :top]
     return [
         [(*classes[column], float(row[column])) for column in order]
         for row, order in zip(scores, best, strict=True)

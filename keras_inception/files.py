@@ -16,6 +16,9 @@ CONFIG_FILE = "config.json"
 SETTINGS_FILE = "training.json"
 """What `ki.training.fit` calls the file of recipe, data and plan."""
 
+SCRATCH_ENDING = ".tmp"
+"""How the hidden folders end in which unfinished files are; a killed process leaves them behind."""
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike, *, overwrite: bool = True) -> Iterator[Path]:
@@ -41,11 +44,11 @@ def atomic_path(path: str | os.PathLike, *, overwrite: bool = True) -> Iterator[
         raise FileExistsError(f"{path} exists already; it was left as it is.")
     new_folders = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    scratch = _scratch_beside(path)
     try:
         temporary = scratch / path.name
         yield temporary
-        _replace(temporary, path, scratch / "replaced")
+        move_into_place(temporary, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         if not path.exists():
@@ -54,14 +57,32 @@ def atomic_path(path: str | os.PathLike, *, overwrite: bool = True) -> Iterator[
                     folder.rmdir()
 
 
-def _replace(source: Path, target: Path, aside: Path) -> None:
-    """Rename `source` to `target`; a folder in the way is set aside first, and back on failure."""
+def move_into_place(source: Path, target: Path) -> None:
+    """Rename `source` to `target`, in whose place a file or a folder may stand.
+
+    A folder in the way is set aside, put back on failure, and removed on success.
+
+    Raises:
+        OSError: as raised by the file system; `source` is where it was.
+    """
     if not target.is_dir() or target.is_symlink():
         os.replace(source, target)
         return
-    os.replace(target, aside)
+    aside = _scratch_beside(target)
+    old = aside / target.name
     try:
-        os.replace(source, target)
+        os.replace(target, old)
+        try:
+            os.replace(source, target)
+        except OSError:
+            os.replace(old, target)
+            raise
     except OSError:
-        os.replace(aside, target)
+        with contextlib.suppress(OSError):  # not empty: it could not be put back
+            aside.rmdir()
         raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _scratch_beside(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(SCRATCH_ENDING, f".{path.name}.", path.parent))

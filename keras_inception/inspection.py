@@ -1,6 +1,8 @@
 """Looking into a model: its named blocks, feature extractors, parameters and multiply-adds."""
 
 import math
+import re
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,6 +12,8 @@ from keras_inception.blocks import BLOCK_NAME
 from keras_inception.errors import InputError, unknown
 
 Shape = tuple[int | None, ...]
+
+_AUXILIARY = re.compile(r"aux\d?_")
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ def feature_extractor(model: keras.Model, endpoints: Iterable[str]) -> keras.Mod
 def blocks(model: keras.Model) -> list[Block]:
     """List what each named block holds and costs, from the input up.
 
-    A layer belongs to the first named block whose output depends on it.
+    A layer belongs to the first named block whose output depends on it: those of an auxiliary head
+    to that head's.
 
     Args:
         model: a network of this package.
@@ -85,14 +90,23 @@ def blocks(model: keras.Model) -> list[Block]:
     Returns:
         The blocks in order; their parameters add up to the trainable ones of the model.
     """
-    found, parameters, cost = [], 0, 0
+    found, waiting = [], defaultdict(list)
     for layer in model.layers:
-        parameters += sum(math.prod(weight.shape) for weight in layer.trainable_weights)
-        own = _layer_multiply_adds(layer)
-        cost = None if cost is None or own is None else cost + own
+        head = _AUXILIARY.match(layer.name)
+        inside = waiting[head and head[0]]
+        inside.append(layer)
         if BLOCK_NAME.fullmatch(layer.name):
-            found.append(Block(layer.name, tuple(layer.output.shape[1:]), parameters, cost))
-            parameters, cost = 0, 0
+            weights = [weight for each in inside for weight in each.trainable_weights]
+            costs = [_layer_multiply_adds(each) for each in inside]
+            found.append(
+                Block(
+                    layer.name,
+                    tuple(layer.output.shape[1:]),
+                    sum(math.prod(weight.shape) for weight in weights),
+                    None if None in costs else sum(costs),
+                )
+            )
+            inside.clear()
     return found
 
 

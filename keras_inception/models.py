@@ -3,7 +3,6 @@
 import functools
 import inspect
 import os
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -20,6 +19,8 @@ from keras_inception.weights.manifest import ALIASES
 
 Shape = tuple[int | None, ...]
 
+_USUAL_CHANNELS = (1, 3, 4)
+_MOST_CHANNELS = 32  # of an image that is not as wide as one of the usual channels
 _POOLINGS = (None, "avg", "max")
 _BOTTLENECK_POOLINGS = ("bottleneck", "embedding")
 
@@ -47,6 +48,8 @@ def _builder(network: Network) -> Callable[..., keras.Model]:
     ) -> keras.Model:
         trunks = _trunks(network, architecture)
         source = loading.find(weights, network.name, architecture, width, trunks)
+        if source is not None:
+            source.check_aux_heads(aux_heads)
         architecture = architecture or (source and source.architecture) or "paper"
         form = _architecture(network, architecture)
         _check_heads(network, architecture, include_top, aux_heads, pooling, dropout)
@@ -180,13 +183,10 @@ def _trunks(network: Network, likely: str | None) -> Iterator[tuple[str, own_fil
 
 @functools.cache
 def _trunk(model: str, architecture: str) -> own_files.Trunk:
-    before = random.getstate()  # Keras draws seeds from it, which must not depend on this cache
-    try:
+    with loading.drawing_no_seeds():  # which must not depend on this cache
         narrow = build(
             model, weights=None, architecture=architecture, include_top=False, width=1e-9
         )
-    finally:
-        random.setstate(before)
     return own_files.trunk_of(narrow)
 
 
@@ -324,7 +324,15 @@ def _checked_shape(shape: Any, usual: Shape) -> Shape:
             f"input_shape is {shape!r}; expected three positive numbers, for example {usual}; "
             "None stands for any height or width."
         )
-    return tuple(axis if axis is None else int(axis) for axis in axes)
+    shape = tuple(axis if axis is None else int(axis) for axis in axes)
+    other_end = 0 if channel_axis() == -1 else -1
+    if shape[other_end] in _USUAL_CHANNELS and (shape[channel_axis()] or 0) > _MOST_CHANNELS:
+        raise InputError(
+            f"input_shape is {shape}, which has {shape[channel_axis()]} channels, as "
+            f"keras.config.image_data_format() is {keras.config.image_data_format()!r}. Expected, "
+            f"for example, {usual}."
+        )
+    return shape
 
 
 def _source(image: Tensor) -> Tensor | list[Tensor]:

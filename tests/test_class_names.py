@@ -63,6 +63,14 @@ def test_own_names_take_any_number_of_columns():
     assert decode_predictions(one_hot(0, 1001), 1, names) == [[("0", "class 0", 1.0)]]
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "bool"])
+def test_integers_are_scores_too(dtype):
+    scores = np.array([[0, 0, 1]]) * (1 if dtype == "bool" else np.iinfo(dtype).max)
+    scores[0, 1] = np.iinfo(dtype).min if dtype == "int8" else 0
+    decoded = decode_predictions(scores.astype(dtype), class_names="abc")
+    assert [name for _, name, _ in decoded[0]] == ["c", "a", "b"]
+
+
 def test_first_of_equals_wins():
     decoded = decode_predictions(np.zeros((1, 3)), class_names="abc")
     assert [name for _, name, _ in decoded[0]] == ["a", "b", "c"]

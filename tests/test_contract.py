@@ -297,6 +297,7 @@ def test_too_small_names_everything():
         ("GoogLeNet", {"aux_heads": True, "input_shape": (None, None, 3)}, "need a fixed"),
         ("InceptionV2", {"stem": "8x8"}, "Unknown stem: '8x8'.*7x7"),
         ("InceptionResNetV1", {"residual_scales": (0.1, 0.2)}, "residual_scales is .0.1, 0.2."),
+        ("GoogLeNet", {"input_shape": (3, 224, 224)}, "which has 224 channels, as keras.con"),
         ("InceptionResNetV2", {"residual_scales": None}, "residual_scales is None; expected one"),
         ("InceptionResNetV2", {"residual_scales": "0.1"}, "residual_scales is '0.1'; expected one"),
     ],

@@ -194,6 +194,15 @@ def test_auxiliary_heads_stand_on_their_blocks():
     assert "auxiliary heads included" in " ".join(texts)
 
 
+def test_a_model_in_front_is_not_drawn():
+    image = keras.Input((64, 64, 3))
+    flipped = keras.Model(image, keras.layers.RandomFlip()(image))
+    whole = keras.Input((64, 64, 3))
+    model = ki.GoogLeNet(weights=None, width=0.05, input_tensor=flipped(whole))
+    alone = ki.GoogLeNet(weights=None, width=0.05, input_shape=(64, 64, 3))
+    assert draw(model) == draw(alone)
+
+
 def test_padding_by_a_layer_of_its_own_is_not_valid():
     model = ki.BNInception(weights=None, architecture="caffe", width=0.05)
     assert not any(box.endswith(" V") for _, found in shown(draw(model)).values() for box in found)

@@ -23,3 +23,17 @@ def test_the_cost_at_an_open_size_is_refused(model):
     )
     with pytest.raises(ki.InputError, match=expected):
         inspection.multiply_adds(model)
+
+
+@pytest.mark.parametrize(
+    ("network", "options"),
+    [(ki.InceptionV3, {}), (ki.GoogLeNet, {"architecture": "paper", "input_shape": (224, 224, 3)})],
+)
+def test_auxiliary_heads_leave_the_other_blocks_as_they_are(network, options):
+    options = {"weights": None, "width": 0.05, "classes": 3} | options
+    plain, model = network(**options), network(aux_heads=True, **options)
+    found = inspection.blocks(model)
+    trunk = [block for block in found if not block.name.startswith("aux")]
+    assert trunk == inspection.blocks(plain)
+    assert sum(block.parameters for block in found) == inspection.parameters(model)
+    assert sum(block.multiply_adds for block in found) == inspection.multiply_adds(model)

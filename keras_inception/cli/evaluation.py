@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_inception.cli.options import Check, LabelOffset, SkipBroken
+from keras_inception.cli.options import Check, DataDir, LabelOffset, SkipBroken, printable
 from keras_inception.cli.quiet import needs_keras
 from keras_inception.errors import InputError, unknown
 
@@ -24,7 +24,6 @@ Networks = Annotated[
         help="A run folder, a .keras file, or an id of public weights; several make an ensemble.",
     ),
 ]
-_PARTS = ("train", "validation", "test")
 Crops = Annotated[int, typer.Option(help="1, 10, 12 or 144, as in the papers.")]
 
 
@@ -47,17 +46,17 @@ def evaluate(
     seed: Annotated[
         int | None, typer.Option(help="Of the split. Default: that of the training.")
     ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where TensorFlow Datasets keeps its files.")
-    ] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Measure the error of a network, or of an ensemble, by one of the papers' protocols."""
     from keras_inception import data as datasets
     from keras_inception import evaluation, jobs
+    from keras_inception.data.splits import PARTS
 
-    if part not in _PARTS:
-        raise unknown("part", part, _PARTS)
+    if part not in PARTS:
+        raise unknown("part", part, PARTS)
     networks = [jobs.load_trained(source) for source in model]
+    as_trained = seed is None
     seed = _training_seed(networks) if seed is None else seed
     dataset = datasets.load(
         data,
@@ -69,6 +68,8 @@ def evaluate(
     )
     for network in networks:
         _check_classes(network, dataset)
+        if as_trained:
+            _check_split(network, dataset, part)
     report = evaluation.evaluate(
         [network.model for network in networks],
         getattr(dataset, part),
@@ -111,6 +112,18 @@ def _check_classes(network: "jobs.Trained", dataset: "data.Dataset") -> None:
                 f"{label} is {_quoted(trained)} there and {_quoted(found)} here. Evaluate on "
                 "images of the same classes."
             )
+
+
+def _check_split(network: "jobs.Trained", dataset: "data.Dataset", part: str) -> None:
+    """Refuse other test images than the training left out, of which it may have seen some."""
+    then, now = network.splits.get(part), getattr(dataset, part).digest
+    if network.dataset == dataset.name and then not in (None, now):
+        raise InputError(
+            f"The {part} images of {dataset.name} are others than when {network.name} was trained: "
+            "images came or went, or --check, --skip-broken or --label-offset are others, and the "
+            "training may have seen some of them. Evaluate as it was trained, or, if this is "
+            "another dataset of that name, say --seed."
+        )
 
 
 def _quoted(name: str | None) -> str:
@@ -184,9 +197,9 @@ def _csv(answer: "jobs.Answer", first: bool) -> None:
     if first:
         rows.writerow(("path", "rank", "class", "probability", "error"))
     for rank, (name, probability) in enumerate(answer.classes, 1):
-        rows.writerow((answer.path, rank, name, probability, ""))
+        rows.writerow((printable(answer.path), rank, name, probability, ""))
     if answer.error is not None:
-        rows.writerow((answer.path, "", "", "", answer.error))
+        rows.writerow((printable(answer.path), "", "", "", answer.error))
     typer.echo(text.getvalue(), nl=False)
 
 

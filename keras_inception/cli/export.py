@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from keras_inception.cli.options import Check, DataDir, LabelOffset, SkipBroken
 from keras_inception.cli.quiet import needs_keras
 
 
@@ -45,6 +46,10 @@ def export(
         str | None,
         typer.Option(help="For int8: data as for `train`, whose training images are used."),
     ] = None,
+    skip_broken: SkipBroken = False,
+    check: Check = True,
+    label_offset: LabelOffset = 0,
+    data_dir: DataDir = None,
     tolerance: Annotated[
         float | None,
         typer.Option(help="Largest difference from the model, as a share of its largest output."),
@@ -61,7 +66,14 @@ def export(
     trained = jobs.load_trained(model)
     images = None
     if calibration is not None:
-        images = data.load(calibration, seed=trained.seed or 0).train
+        images = data.load(
+            calibration,
+            seed=trained.seed or 0,
+            skip_broken=skip_broken,
+            check=check,
+            label_offset=label_offset,
+            data_dir=data_dir,
+        ).train
     done = export_model(
         trained.model,
         out,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from keras_inception import recipes
-from keras_inception.cli.options import Check, LabelOffset, SkipBroken
+from keras_inception.cli.options import Check, DataDir, LabelOffset, SkipBroken, printable
 from keras_inception.cli.quiet import needs_keras
 from keras_inception.errors import InputError, unknown
 from keras_inception.training_job import DIGITS_RECIPE, TrainingJob
@@ -114,9 +114,7 @@ def train(
     skip_broken: SkipBroken = False,
     check: Check = True,
     label_offset: LabelOffset = 0,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where TensorFlow Datasets keeps its files.")
-    ] = None,
+    data_dir: DataDir = None,
     strategy: Annotated[
         str, typer.Option(help="'none', 'mirrored' (several GPUs) or 'multi_worker'.")
     ] = "none",
@@ -177,7 +175,7 @@ def train(
     if result.skipped:
         typer.echo(f"unreadable images left out: {len(result.skipped)}")
         for name in result.skipped:
-            typer.echo(f"  {name}")
+            typer.echo(f"  {printable(name)}")
     typer.echo(f"test accuracy: {1 - result.report.top1_error:.3f}")
     for truth, taken_for, count in result.report.most_confused(5):
         typer.echo(f"  {truth} taken for {taken_for}: {count} of the test images")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+_LIKE_PARTS = ("train", "test", "val")  # Training, testing, valid: what others call parts
+
+
 def load_folder(root: Path, *, seed: int, skip_broken: bool, check: bool) -> Dataset:
     """Return the images of a folder of class folders, or of train, validation and test folders.
 
@@ -126,7 +129,22 @@ def _part_folders(root: Path) -> dict[str, Path]:
         raise InputError(
             f"{root} holds {', '.join(subfolders)}, but no folder named train with class folders."
         )
+    _refuse_parts_for_classes(root, subfolders)
     return {"train": root}
+
+
+def _refuse_parts_for_classes(root: Path, subfolders: dict[str, Path]) -> None:
+    """Raise `InputError` if the folders are named like parts, and hold folders of one name."""
+    alike = [name for name in subfolders if name.lower().startswith(_LIKE_PARTS)]
+    if len(alike) < 2 or len(alike) < len(subfolders):
+        return
+    inside = [_subfolders(folder).keys() for folder in subfolders.values()]
+    shared = set.intersection(*map(set, inside))
+    if shared:
+        raise InputError(
+            f"{root} holds {', '.join(subfolders)}, each with {', '.join(sorted(shared)[:3])} in "
+            "it: that looks like the parts of a dataset. Rename them to train, validation and test."
+        )
 
 
 def _refuse_misnamed(root: Path, subfolders: dict[str, Path]) -> None:
@@ -143,6 +161,14 @@ def _refuse_misnamed(root: Path, subfolders: dict[str, Path]) -> None:
 def _class_folders(folder: Path) -> dict[str, Path]:
     """Return the folders of the classes by name, sorted; raise unless there are two or more."""
     found = _subfolders(folder)
+    for place in found.values():
+        try:
+            place.name.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"The name of the class folder {os.fsencode(place)!r} is not in UTF-8, so that "
+                "reports cannot name the class. Rename the folder."
+            ) from error
     if len(found) > 1:
         return found
     expected = "expected one folder per class, with that class's images in it"

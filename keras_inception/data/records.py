@@ -30,6 +30,7 @@ NAME_KEY = "image/filename"  # not every record has it
 LABELS_FILE = "labels.txt"
 
 _SHARD = re.compile(rf"({'|'.join(PART_NAMES)})-(\d+-of-\d+|.*\.tfrecords?)")
+_NUMBERED = re.compile(r"(?P<part>\w+)-(?P<number>\d+)-of-(?P<total>\d+)")
 _HEADER_BYTES = 12  # of a record: its length (8 bytes, little-endian) and that number's checksum
 _FOOTER_BYTES = 4  # the checksum of its data
 
@@ -147,6 +148,25 @@ def shards(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
+def _check_complete(paths: Sequence[Path]) -> None:
+    """Raise `InputError` unless the files that are called 2-of-8 are all eight, and no other's."""
+    numbered = [match for path in paths if (match := _NUMBERED.fullmatch(path.name))]
+    totals = {int(match["total"]) for match in numbered}
+    if len(totals) > 1:
+        raise InputError(
+            f"{paths[0].parent} holds {numbered[0]['part']} files of several sets, of "
+            f"{' and '.join(map(str, sorted(totals)))} files. Keep one set."
+        )
+    there = {int(match["number"]) for match in numbered}
+    missing = sorted(set(range(*totals)) - there) if totals else []
+    if missing:
+        (total,) = totals
+        raise InputError(
+            f"{paths[0].parent} lacks {len(missing)} of {total} {numbered[0]['part']} files, the "
+            f"first of them number {missing[0]} (they count from 0). Copy them there."
+        )
+
+
 def load_records(
     folder: Path, *, seed: int, skip_broken: bool, check: bool, label_offset: int
 ) -> Dataset:
@@ -164,7 +184,10 @@ def load_records(
     Raises:
         InputError: see `keras_inception.data.load`.
     """
-    files = {part: TFRecordFiles(paths) for part, paths in shards(folder).items()}
+    found = shards(folder)
+    for paths in found.values():
+        _check_complete(paths)
+    files = {part: TFRecordFiles(paths) for part, paths in found.items()}
     if "train" not in files:
         raise InputError(f"{folder} holds {', '.join(files)} records, but no train-* file.")
     for part, records in files.items():
@@ -173,7 +196,7 @@ def load_records(
     class_names = _read_class_names(folder / LABELS_FILE, label_offset)
     labels: dict[str, np.ndarray] = {}
     sound = {part: np.ones(len(records), bool) for part, records in files.items()}
-    if check or not class_names:
+    if check or not class_names or "validation" not in files:  # they decide on the choice, too
         for part, records in files.items():
             found = in_threads(lambda i, r=records: _examine(r, i, check), len(records))
             labels[part] = np.array([label for label, _ in found], "int64") - label_offset

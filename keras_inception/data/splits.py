@@ -7,6 +7,7 @@ before the first one, and may be made after the data are loaded.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from keras_inception.images import cannot_read, decode_image
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+PARTS = ("train", "validation", "test")
 
 # What folders and files call a dataset's parts, and what we do.
 PART_NAMES = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
@@ -44,6 +47,12 @@ class Split:
     def __len__(self) -> int:
         """Return how many images there are."""
         return len(self.numbers)
+
+    @property
+    def digest(self) -> str:
+        """Text that is the same for the same choice of images, and for no other."""
+        numbers = np.ascontiguousarray(self.numbers, "<i8")
+        return hashlib.sha256(numbers).hexdigest()[:16]
 
     def __repr__(self) -> str:
         """Say how many images there are."""
@@ -182,8 +191,8 @@ def stratified(
 
 def check_seed(seed: int) -> None:
     """Raise `InputError` unless a seed suits both NumPy and TensorFlow."""
-    if not 0 <= seed < 2**63:
-        raise InputError(f"seed must lie between 0 and 2**63 - 1, but got {seed}.")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed must lie between 0 and 2**32 - 1, but got {seed}.")
 
 
 def host_tensor(values: Any) -> tf.Tensor:

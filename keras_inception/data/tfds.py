@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_inception.data.digits import DIGITS
 from keras_inception.data.records import RecordExamples, TFRecordFiles, parse_example
-from keras_inception.data.splits import Dataset, Split, three_splits
+from keras_inception.data.splits import PARTS, Dataset, Split, three_splits
 from keras_inception.errors import InputError, MissingExtra, import_extra, unknown
 
 if TYPE_CHECKING:
@@ -89,7 +89,13 @@ def load_prepared(folder: Path, *, seed: int) -> Dataset:
         InputError: see `keras_inception.data.load`.
     """
     tfds = import_extra("tensorflow_datasets", _EXTRA)
-    builder = tfds.builder_from_directory(folder)
+    try:
+        builder = tfds.builder_from_directory(folder)
+    except Exception as error:  # of whatever kind what reads its files raises
+        raise InputError(
+            f"{folder} has a {INFO_FILE}, but is no folder that TensorFlow Datasets prepared: "
+            f"{_one_line(error)}"
+        ) from error
     return _from_builder(tfds, builder, builder.info.full_name, seed)
 
 
@@ -106,7 +112,7 @@ def _from_builder(
         )
     class_names = tuple(builder.info.features[label_key].names)
     parts = {}
-    for part in ("train", "validation", "test"):
+    for part in PARTS:
         split = builder.info.splits.get(part)
         if not split or not split.num_examples:
             continue

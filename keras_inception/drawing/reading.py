@@ -96,9 +96,8 @@ def read(model: keras.Model) -> Diagram:
     Raises:
         InputError: if the model has none of this package's blocks.
     """
-    makers = {id(layer.output): layer for layer in model.layers}
     blocks = [
-        (_block(layer, makers), _source(layer, makers))
+        (_block(layer), _source(layer))
         for layer in model.layers
         if BLOCK_NAME.fullmatch(layer.name)
     ]
@@ -143,15 +142,15 @@ def _groups(blocks: Iterable[Block], heads: Iterable[str]) -> list[list[Block]]:
     return groups
 
 
-def _block(layer: keras.Layer, makers: dict[int, keras.Layer]) -> Block:
+def _block(layer: keras.Layer) -> Block:
     shape = _channels_last(layer.output.shape[1:])
     if isinstance(layer, layers.Concatenate):
-        return Block(_branches(layer, makers), shape[-1], shape, name=layer.name)
+        return Block(_branches(layer), shape[-1], shape, name=layer.name)
     if isinstance(layer, ScaledResidual):
-        up = makers[id(layer.input[1])]
-        joined = makers[id(up.input)]
+        up = _maker(layer.input[1])
+        joined = _maker(up.input)
         return Block(
-            _branches(joined, makers),
+            _branches(joined),
             joined.output.shape[channel_axis()],
             shape,
             Box("conv", (_size(up.kernel_size), f"{up.filters} linear"), layer=up.name),
@@ -159,11 +158,11 @@ def _block(layer: keras.Layer, makers: dict[int, keras.Layer]) -> Block:
             _spelled(layer.activation),
             layer.name,
         )
-    return Block((Branch(_boxes(_path(layer, makers))),), None, shape, name=layer.name)
+    return Block((Branch(_boxes(_path(layer))),), None, shape, name=layer.name)
 
 
-def _branches(join: keras.Layer, makers: dict[int, keras.Layer]) -> tuple[Branch, ...]:
-    return _tree([_path(makers[id(tensor)], makers) for tensor in join.input])
+def _branches(join: keras.Layer) -> tuple[Branch, ...]:
+    return _tree([_path(_maker(tensor)) for tensor in join.input])
 
 
 def _tree(paths: list[Path]) -> tuple[Branch, ...]:
@@ -180,26 +179,31 @@ def _tree(paths: list[Path]) -> tuple[Branch, ...]:
     return tuple(branches)
 
 
-def _path(layer: keras.Layer, makers: dict[int, keras.Layer]) -> Path:
+def _path(layer: keras.Layer) -> Path:
     """Return the layers from the previous block's output, exclusive, to this one, inclusive."""
     path = [layer]
-    while not _ends(before := makers[id(path[-1].input)]):
+    while not _ends(before := _maker(path[-1].input)):
         path.append(before)
     return path[::-1]
 
 
-def _source(layer: keras.Layer, makers: dict[int, keras.Layer]) -> str:
+def _source(layer: keras.Layer) -> str:
     """Return the name of the block, or input, that a block stands on."""
     first = True
     while first or not _ends(layer):
         first = False
         tensors = layer.input if isinstance(layer.input, list) else [layer.input]
-        layer = makers[id(tensors[0])]
+        layer = _maker(tensors[0])
     return layer.name
 
 
+def _maker(tensor: keras.KerasTensor) -> keras.Layer:
+    return tensor._keras_history.operation
+
+
 def _ends(layer: keras.Layer) -> bool:
-    return isinstance(layer, layers.InputLayer) or bool(BLOCK_NAME.fullmatch(layer.name))
+    before_the_network = isinstance(layer, layers.InputLayer | keras.Model)
+    return before_the_network or bool(BLOCK_NAME.fullmatch(layer.name))
 
 
 def _boxes(path: Path) -> tuple[Box, ...]:

@@ -167,13 +167,23 @@ def _probabilities(outputs: np.ndarray, kind: str, name: str) -> np.ndarray:
         kind = _kind(outputs, name)
     if kind == "probabilities":
         return outputs
-    exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    return softmax(outputs)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities of logits (..., classes)."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def are_logits(outputs: np.ndarray) -> bool:
+    """Whether outputs leave the range of probabilities."""
+    return bool(outputs.min() < 0 or outputs.max() > 1 + _SUM_TOLERANCE)
 
 
 def _kind(outputs: np.ndarray, name: str) -> str:
     """Tell probabilities from logits: only logits leave 0..1, only probabilities sum to 1."""
-    if outputs.min() < 0 or outputs.max() > 1 + _SUM_TOLERANCE:
+    if are_logits(outputs):
         return "logits"
     if np.abs(outputs.sum(axis=1) - 1).max() <= _SUM_TOLERANCE:
         return "probabilities"

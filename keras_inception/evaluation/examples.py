@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_inception.errors import InputError
 from keras_inception.evaluation.exclusion import Exclusions
-from keras_inception.images import decode_image
+from keras_inception.images import cannot_read, decode_image
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -61,7 +61,10 @@ def examples(dataset: Any, exclusions: Exclusions) -> tf.data.Dataset:
     if not exclusions.listed:
         return unified
     names = unified.map(lambda example: example["name"]).as_numpy_iterator()
-    exclusions.require_any_of(name.decode("utf-8", "replace") for name in names)
+    try:
+        exclusions.require_any_of(name.decode("utf-8", "replace") for name in names)
+    except tf.errors.OpError as error:
+        raise cannot_read("of the dataset", error) from error
     return unified.filter(keep)
 
 

@@ -112,4 +112,9 @@ def exclusions(exclude: Iterable[str | int] | str | os.PathLike | None) -> Exclu
             f"The list of images to exclude, {os.fspath(exclude)}, is empty; expected a name or a "
             "number a line."
         )
-    return Exclusions(int(entry) if entry.isdecimal() else entry for entry in entries)
+    return Exclusions(int(entry) if _is_plain(entry) else entry for entry in entries)
+
+
+def _is_plain(entry: str) -> bool:
+    """Whether a line is a number: with zeros in front it is a name."""
+    return entry.isdecimal() and entry == str(int(entry))

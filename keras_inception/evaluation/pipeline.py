@@ -107,7 +107,7 @@ def batches(
             facts = {key: batch[key].numpy() for key in ("index", "name", "label")}
             yield Batch(facts["index"], facts["name"], facts["label"], batch["inputs"], mirrors)
             last = facts["index"][-1]
-    except tf.errors.InvalidArgumentError:
+    except tf.errors.OpError:
         _name_unreadable(examples, last)
         raise
 
@@ -161,9 +161,11 @@ def _name_unreadable(examples: tf.data.Dataset, last: int) -> None:
     """Raise `InputError` for the first image after `last` that cannot be decoded, if any."""
     import tensorflow as tf
 
-    for example in examples.filter(lambda example: example["index"] > last):
-        try:
-            pixels(example)
-        except tf.errors.InvalidArgumentError as error:
+    name = str(last + 2)
+    try:
+        for example in examples.filter(lambda example: example["index"] > last):
             name = example["name"].numpy().decode("utf-8", "replace")
-            raise cannot_read(name, error) from error
+            pixels(example)
+            name = f"after {name}"
+    except tf.errors.OpError as error:
+        raise cannot_read(name, error) from error

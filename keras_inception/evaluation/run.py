@@ -187,7 +187,7 @@ def _until_refused(images: Iterable[Any], refused: list[InputError]) -> Iterator
     """Yield images up to the first that is not of pixels; append the error for that one."""
     for number, image in enumerate(images, 1):
         pixels = np.asarray(image)
-        if pixels.dtype != np.uint8 or pixels.ndim != 3:
+        if pixels.dtype != np.uint8 or not _is_image(pixels.shape):
             refused.append(
                 InputError(
                     f"The image {number} is {pixels.dtype} {pixels.shape}; expected uint8 (height, "
@@ -196,6 +196,10 @@ def _until_refused(images: Iterable[Any], refused: list[InputError]) -> Iterator
             )
             return
         yield pixels
+
+
+def _is_image(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[2] in (1, 3) and 0 not in shape
 
 
 @dataclasses.dataclass

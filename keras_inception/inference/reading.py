@@ -106,7 +106,11 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
         yield str(path), path
         return
     endings = image_files.ENDINGS
-    inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in endings)
+    inside = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in endings and not file.name.startswith(".") and file.is_file()
+    )
     if not inside:
         raise InputError(f"The folder {path} holds no image ({', '.join(endings)}).")
     yield from ((str(file), file) for file in inside)

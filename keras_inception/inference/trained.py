@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -17,6 +18,8 @@ from keras_inception.preprocessing import Preprocessing
 from keras_inception.weights import info, list_weights, origin
 from keras_inception.weights.manifest import unknown_weights
 
+_OF_A_RUN = {"preprocessing", "class_names", "seed"}
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -28,6 +31,8 @@ class Trained:
         preprocessing: of its images.
         class_names: one a class.
         seed: of the split that it was trained on; None if that is not known.
+        dataset: name of what it was trained on; "" if that is not known.
+        splits: for each part of that dataset the digest of its images (`data.Split.digest`).
     """
 
     name: str
@@ -35,6 +40,8 @@ class Trained:
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     seed: int | None = None
+    dataset: str = ""
+    splits: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_trained(source: str | os.PathLike) -> Trained:
@@ -123,20 +130,28 @@ def _from_file(path: Path) -> Trained:
         model = keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, TypeError) as error:
         raise InputError(f"{path} is no .keras file that can be read: {error}") from error
-    config = path.with_name(CONFIG_FILE)
-    if config.is_file():
-        facts = json.loads(config.read_text())
-        preprocessing = Preprocessing(**facts["preprocessing"])
-        names = tuple(facts["class_names"])
-        return Trained(str(path), model, preprocessing, names, facts["seed"])
-    return with_defaults(model, str(path), _trained_with(path.with_name(SETTINGS_FILE)))
+    facts = _facts(path.with_name(CONFIG_FILE))
+    if facts.keys() >= _OF_A_RUN:  # other programs have a file of that name, too
+        return Trained(
+            str(path),
+            model,
+            Preprocessing(**facts["preprocessing"]),
+            tuple(facts["class_names"]),
+            facts["seed"],
+            facts.get("dataset", ""),
+            facts.get("splits", {}),
+        )
+    found = _facts(path.with_name(SETTINGS_FILE)).get("data.preprocessing")
+    return with_defaults(model, str(path), Preprocessing(**found) if found else None)
 
 
-def _trained_with(settings: Path) -> Preprocessing | None:
-    """Return the preprocessing that `ki.training.fit` noted; None if it did not."""
-    fields = json.loads(settings.read_text()) if settings.is_file() else {}
-    found = fields.get("data.preprocessing")
-    return Preprocessing(**found) if found else None
+def _facts(path: Path) -> dict[str, Any]:
+    """Return what a run noted in a file; nothing if it is not there, or no object in JSON."""
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _from_weights(weights_id: str) -> Trained:

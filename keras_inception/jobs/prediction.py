@@ -10,6 +10,7 @@ import numpy as np
 from keras_inception.errors import InputError
 from keras_inception.evaluation.crops import crops as cut_crops
 from keras_inception.evaluation.crops import protocol
+from keras_inception.evaluation.ensembles import are_logits, softmax
 from keras_inception.inference.predictor import Prediction, Predictor, Views
 from keras_inception.inference.reading import sources
 from keras_inception.preprocessing import Preprocessing
@@ -50,6 +51,7 @@ def predict(
 
     Args:
         networks: one, or an ensemble over the same classes, whose probabilities are averaged.
+            Outputs that leave 0 to 1 are logits, and go through softmax first.
         paths: image files, or folders whose images at any depth are taken in order of their names.
         crops: 1, 10, 12 or 144, over which probabilities are averaged.
         top: how many classes an answer names.
@@ -72,7 +74,8 @@ def predict(
         raise InputError(f"top must be at least 1, got {top}.")
     views = None if crops == 1 else _crops(networks, crops)
     files = image_files(paths)
-    for answers in zip(*(network.predict(files, views) for network in networks), strict=True):
+    streams = (network.predict(files, views, _probabilities) for network in networks)
+    for answers in zip(*streams, strict=True):
         yield _answer(answers, names, top)
 
 
@@ -84,6 +87,10 @@ def _answer(answers: Sequence[Prediction], names: Sequence[str] | None, top: int
     row = np.mean([answer.outputs for answer in answers], axis=0)
     best = np.argsort(-row, kind="stable")[:top]
     return Answer(path, tuple((names[i] if names else str(i), float(row[i])) for i in best))
+
+
+def _probabilities(outputs: np.ndarray) -> np.ndarray:
+    return softmax(outputs) if are_logits(outputs) else outputs
 
 
 def _crops(networks: Sequence[Predictor], crops: int) -> Views:

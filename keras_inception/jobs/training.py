@@ -6,6 +6,7 @@ from where the same command goes on after an interruption.
 
 import contextlib
 import dataclasses
+import hashlib
 import importlib
 import json
 import os
@@ -21,8 +22,9 @@ import numpy as np
 from keras_inception import data, evaluation, models, pictures
 from keras_inception._version import __version__
 from keras_inception.data.digits import DIGITS
+from keras_inception.data.splits import PARTS
 from keras_inception.errors import InputError, import_extra
-from keras_inception.files import CONFIG_FILE, MODEL_FILE, atomic_path
+from keras_inception.files import CONFIG_FILE, MODEL_FILE, atomic_path, move_into_place
 from keras_inception.networks import NETWORKS
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.recipes import Recipe
@@ -71,7 +73,7 @@ def train(job: TrainingJob, announce: Callable[[str], None] = lambda text: None)
         OSError: if a file cannot be written; what is there stays.
     """
     import_extra("matplotlib", "train")
-    out = Path(job.out)
+    out = _run_folder(job)
     unfinished = out.with_name(f"{out.name}.unfinished")
     cluster = resolve(job.strategy)
     if cluster.is_chief:
@@ -109,6 +111,7 @@ def train(job: TrainingJob, announce: Callable[[str], None] = lambda text: None)
         rematerialize=job.rematerialize,
         resume=job.resume,
         seed=job.seed,
+        facts=_facts(job, dataset),
         deterministic=job.deterministic,
         checkpoint_steps=job.checkpoint_steps,
         verbose=job.verbose,
@@ -128,11 +131,23 @@ def train(job: TrainingJob, announce: Callable[[str], None] = lambda text: None)
     )
     announce("exporting the network and drawing its predictions")
     _write_results(unfinished, job, model, report, dataset, preprocessing)
-    with atomic_path(out) as finished:
-        os.replace(unfinished, finished)
+    move_into_place(unfinished, out)
     with contextlib.suppress(WorkerLostError):  # nothing is left that it could spoil
         cluster.sum_over_workers(0.0)
     return TrainingResult(out, report, dataset.skipped)
+
+
+def _run_folder(job: TrainingJob) -> Path:
+    """Return where the run shall stand, if a folder can be put there."""
+    out = Path(job.out)
+    if out.is_symlink():
+        out = out.resolve()
+    if os.path.ismount(out) or Path.cwd().is_relative_to(out.resolve()):
+        raise InputError(
+            f"{out} cannot be replaced by the finished run: a disk is mounted there, or this "
+            f"process runs in it. Name a folder in it, such as {out / 'run'}."
+        )
+    return out
 
 
 def _check_target(job: TrainingJob, out: Path, unfinished: Path) -> None:
@@ -215,6 +230,16 @@ def _build(job: TrainingJob, classes: int) -> keras.Model:
     )
 
 
+def _facts(job: TrainingJob, dataset: data.Dataset) -> dict[str, Any]:
+    """Return what an interrupted run cannot go on without, of what `fit` does not see."""
+    names = ("model", "weights", "width", "aux_heads", "label_offset")
+    classes = "\n".join(dataset.class_names).encode()
+    return {name: _plain(getattr(job, name)) for name in names} | {
+        "dataset": dataset.name,
+        "classes": f"{len(dataset.class_names)}, {hashlib.sha256(classes).hexdigest()[:16]}",
+    }
+
+
 def _summary(job: TrainingJob, dataset: data.Dataset) -> str:
     parts = ((len(dataset.train), "train"), (len(dataset.validation), "validation"))
     counts = ", ".join(f"{count} {part}" for count, part in (*parts, (len(dataset.test), "test")))
@@ -264,6 +289,10 @@ def _first_images(
     return images.numpy(), labels.numpy()
 
 
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, os.PathLike) else value
+
+
 def _config(
     job: TrainingJob,
     report: evaluation.Report,
@@ -278,10 +307,12 @@ def _config(
         if setting.name not in ("recipe", "strategy", "overwrite", "resume", "verbose")
     }
     return {
-        **{name: str(v) if isinstance(v, os.PathLike) else v for name, v in settings.items()},
+        **{name: _plain(value) for name, value in settings.items()},
         "recipe": dataclasses.asdict(job.recipe),
         "preprocessing": dataclasses.asdict(preprocessing),
         "class_names": dataset.class_names,
+        "dataset": dataset.name,
+        "splits": {part: getattr(dataset, part).digest for part in PARTS},
         "images": {
             "train": len(dataset.train),
             "validation": len(dataset.validation),

@@ -27,6 +27,12 @@ def moving_statistics(model: keras.Model) -> list[keras.Variable]:
     ]
 
 
+def sync_state(model: keras.Model) -> None:
+    """Let the variables hold what they are after this step: in `fit` on JAX they hold nothing."""
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()
+
+
 def share_statistics(statistics: Sequence[keras.Variable]) -> None:
     """Replace each replica's moving statistics by their mean over the replicas.
 
@@ -150,8 +156,7 @@ class WeightAveraging(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Move the averages."""
-        if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()
+        sync_state(self.model)
         self._update()
 
     def on_test_begin(self, logs: dict | None = None) -> None:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from keras_inception.errors import InputError
-from keras_inception.files import atomic_path
+from keras_inception.files import SCRATCH_ENDING, atomic_path
 
 KEPT = 2
 _PROGRESS = "progress.json"
@@ -31,7 +31,7 @@ class Progress:
         rows: one row of the history for each finished epoch.
         sums: sums of loss, accuracy and live share over the steps of the unfinished epoch.
         dead_steps: the last so many steps had no live feature.
-        stopped: whether a callback ended the training.
+        stopped: if a callback ended the training, the epochs that were asked for; else 0.
         settings: what must be the same when it goes on.
     """
 
@@ -39,7 +39,7 @@ class Progress:
     rows: list[dict[str, Any]] = field(default_factory=list)
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     dead_steps: int = 0
-    stopped: bool = False
+    stopped: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -98,9 +98,9 @@ class Checkpoints:
 
 def remove_leftovers(folder: str | os.PathLike) -> None:
     """Remove the unfinished files that a killed process left in a folder."""
-    for scratch in Path(folder).glob(".*.*.*"):
-        if scratch.is_dir() and scratch.suffix[1:].isidentifier():
-            shutil.rmtree(scratch, ignore_errors=True)
+    for path in Path(folder).glob(f".*{SCRATCH_ENDING}"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def restore(

@@ -32,7 +32,7 @@ class Engine:
     def __init__(
         self, model: keras.Model, losses: HeadLosses, plan: Plan, cluster: Cluster
     ) -> None:
-        _check(plan, cluster)
+        _check(model, plan, cluster)
         self.model = model
         self.cluster = cluster
         self.plan = plan
@@ -145,7 +145,8 @@ class Engine:
             rows = max(rows, len(images) + -len(images) % multiple)
             missing = (0, rows - len(images))
             weights = np.pad(np.ones(len(images), np.float32), missing)
-            yield np.pad(images, [missing, *[(0, 0)] * 3]), np.pad(labels, missing), weights
+            labels = np.pad(np.reshape(labels, -1), missing)
+            yield np.pad(images, [missing, *[(0, 0)] * 3]), labels, weights
 
     def batch_totals(self, images: Any, labels: Any, weights: Any) -> Any:
         """Return the four totals of some images, in the backend's arithmetic."""
@@ -164,6 +165,7 @@ class Engine:
     def report(self, images: Any, labels: Any, loss: Any, outputs: Any, interrupted: Any) -> tuple:
         """Return the two vectors of `train_step`, for one replica's rows."""
         predicted = keras.ops.argmax(outputs["heads"][MAIN_HEAD], axis=-1)
+        labels = keras.ops.reshape(labels, (-1,))
         hits = keras.ops.equal(predicted, keras.ops.cast(labels, predicted.dtype))
         accuracy = keras.ops.mean(keras.ops.cast(hits, "float32"))
         loss32 = keras.ops.cast(loss, "float32")
@@ -184,14 +186,16 @@ def check_batch_statistics(batch_statistics: str) -> None:
         )
 
 
-def _check(plan: Plan, cluster: Cluster) -> None:
+def _check(model: keras.Model, plan: Plan, cluster: Cluster) -> None:
     if plan.global_batch_size % cluster.replicas:
         raise InputError(
             f"The global batch of {plan.global_batch_size} images does not divide by the "
             f"{cluster.replicas} replicas. Choose a multiple of {cluster.replicas}."
         )
-    if keras.config.dtype_policy().name == "mixed_float16":
+    half = [each.name for each in model._flatten_layers() if each.compute_dtype == "float16"]
+    if half:
         raise InputError(
-            "fit does not scale the loss, which mixed_float16 needs. Use mixed_bfloat16: "
+            f"{model.name} computes in float16 ({half[0]}, {len(half)} layers in all), which needs "
+            "a scaled loss; fit does not scale it. Build the model in mixed_bfloat16: "
             'keras.config.set_dtype_policy("mixed_bfloat16").'
         )

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,7 @@ def fit(
     batch_statistics: str = "local",
     resume: str = "auto",
     seed: int = 0,
+    facts: Mapping[str, Any] | None = None,
     deterministic: bool = False,
     checkpoint_steps: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -92,13 +93,16 @@ def fit(
         resume: "auto" goes on from a checkpoint in `run_dir` if there is one, "required" insists
             on one, "never" refuses a folder that has one.
         seed: of the weights and dropout. (The data has its own.)
+        facts: what else decides on the training, such as the weights that `build` starts from;
+            values that JSON can hold. A run does not go on with other ones.
         deterministic: call `set_determinism(seed)`; then a run that was interrupted ends with the
             very same bits as one that was not.
         checkpoint_steps: save after every so many steps; None saves ten minutes after the last
             time. Every epoch ends with a checkpoint, too.
         callbacks: Keras callbacks; they see the model with its raw weights, and run in every
             process. Their own state is not saved. `model.stop_training` ends the training: at
-            once, or with several processes at the end of the epoch.
+            once, or with several processes at the end of the epoch. One that puts the best
+            weights back needs a recipe with `average_decay=None`: else the averages are the result.
         evaluate_raw: also validate the raw weights, as "raw_val_...".
         from_logits: whether the outputs are logits; None reads it off the last layers.
         jit_compile: compile TensorFlow's step with XLA; a single device only. JAX always does.
@@ -119,7 +123,7 @@ def fit(
         Interrupted: on SIGINT or SIGTERM, after the step was finished and saved.
         MissingExtra: if matplotlib is not installed.
     """
-    _check_arguments(build, recipe, resume, checkpoint_steps)
+    _check_arguments(build, recipe, resume, checkpoint_steps, callbacks)
     _check_data(train, recipe)
     check_batch_statistics(batch_statistics)
     plan = recipe.plan(train.images, train.global_batch_size)
@@ -133,7 +137,7 @@ def fit(
         engine = _engine(model, losses, plan, cluster, batch_statistics, jit_compile, rematerialize)
 
     run_dir = Path(run_dir)
-    settings = _settings(plan, train, model, seed, batch_statistics)
+    settings = _settings(plan, train, model, seed, batch_statistics, facts or {})
     checkpoints = Checkpoints(run_dir / "checkpoints")
     if cluster.is_chief:
         _prepare(run_dir, resume, checkpoints)
@@ -164,7 +168,13 @@ def fit(
     return TrainingRun(engine.main_model, progress.rows, progress.step, run_dir)
 
 
-def _check_arguments(build: Any, recipe: Any, resume: str, checkpoint_steps: int | None) -> None:
+def _check_arguments(
+    build: Any,
+    recipe: Any,
+    resume: str,
+    checkpoint_steps: int | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
     if isinstance(build, keras.Model) or not callable(build):
         raise InputError(
             f"build is a {type(build).__name__}; expected a function that returns a new model, so "
@@ -179,6 +189,14 @@ def _check_arguments(build: Any, recipe: Any, resume: str, checkpoint_steps: int
         raise InputError(f"resume must be one of {', '.join(RESUME)}, not {resume!r}.")
     if checkpoint_steps is not None and checkpoint_steps < 1:
         raise InputError(f"checkpoint_steps must be at least 1 or None, not {checkpoint_steps!r}.")
+    for callback in callbacks:
+        if recipe.average_decay is not None and getattr(callback, "restore_best_weights", False):
+            raise InputError(
+                f"{type(callback).__name__} has restore_best_weights=True, but a training by the "
+                f"recipe {recipe.name!r} ends with the averages of the weights, which would "
+                "replace what it puts back. Leave that out, or average nothing: "
+                "dataclasses.replace(recipe, average_decay=None)."
+            )
 
 
 def _check_data(train: Any, recipe: Recipe) -> None:
@@ -214,15 +232,27 @@ def _engine(model, losses, plan, cluster, batch_statistics, jit_compile, remater
 
 
 def _settings(
-    plan: Plan, train: Any, model: keras.Model, seed: int, batch_statistics: str
+    plan: Plan,
+    train: Any,
+    model: keras.Model,
+    seed: int,
+    batch_statistics: str,
+    facts: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what must be alike in all parts of one training; more epochs are allowed."""
     settings = {name: value for name, value in as_dict(plan.recipe).items() if name != "epochs"}
     settings |= {"images": plan.images, "global_batch_size": plan.global_batch_size}
     settings |= {f"data.{name}": value for name, value in getattr(train, "facts", {}).items()}
+    settings |= {f"facts.{name}": value for name, value in facts.items()}
     settings["input_shape"] = model.inputs[0].shape[1:]
     settings |= {"seed": seed, "batch_statistics": batch_statistics}
-    return json.loads(json.dumps(settings))  # as they come back from a file
+    try:
+        return json.loads(json.dumps(settings))  # as they come back from a file
+    except TypeError as error:
+        raise InputError(
+            "facts and the facts of the training data must be values that JSON can hold, to "
+            f"be compared when the run goes on: {error}. Got {settings}."
+        ) from error
 
 
 def _prepare(run_dir, resume, checkpoints) -> None:
@@ -239,6 +269,13 @@ def _prepare(run_dir, resume, checkpoints) -> None:
 
 
 def _check_epochs(run_dir, progress: Progress, recipe: Recipe) -> None:
+    if 0 < progress.stopped < recipe.epochs:
+        raise InputError(
+            f"A callback ended the training in {run_dir} in epoch {len(progress.rows)} of "
+            f"{progress.stopped}; it cannot be made longer, to {recipe.epochs}. Ask for "
+            f"{progress.stopped} to get what it came to, or start from its {MODEL_FILE} in another "
+            "folder."
+        )
     if len(progress.rows) > recipe.epochs:
         raise InputError(
             f"{run_dir} holds a training of {len(progress.rows)} finished epochs, more than the "

@@ -74,8 +74,9 @@ class JaxCluster(Cluster):
 
     @classmethod
     def _over(cls, devices: Sequence[str] | None, others: Lookout | None) -> "JaxCluster":
-        devices = list(devices or keras.distribution.list_devices())
-        if len(devices) == 1:
+        every = keras.distribution.list_devices()
+        devices = list(devices or every)
+        if devices == every[:1]:
             return cls()
         return cls(
             replicas=len(devices),

@@ -92,11 +92,22 @@ class Loop:
         logs["learning_rate"] = self.plan.learning_rate(epoch * self.plan.steps_per_epoch)
         self._callbacks.on_epoch_end(epoch, logs)
         self.progress.sums = [0.0] * len(_MEANS)
-        wishes = self.engine.cluster.sum_over_workers(np.float64(model.stop_training))
-        self.progress.stopped = bool(wishes > 0)
+        stops, exports = self._wishes()
+        self.progress.stopped = self.plan.recipe.epochs if stops else 0
         self._save()
-        if time.monotonic() - self._exported_at > SECONDS_BETWEEN_SAVES:
+        if exports:
             self._export()
+
+    def _wishes(self) -> tuple[bool, bool]:
+        """Return whether to stop, as any process may wish, and to export, as the first one says.
+
+        Exporting, all processes act together: each by its own clock, they would not.
+        """
+        cluster = self.engine.cluster
+        due = time.monotonic() - self._exported_at > SECONDS_BETWEEN_SAVES
+        wishes = [self.engine.model.stop_training, cluster.is_chief and due]
+        stops, exports = cluster.sum_over_workers(np.array(wishes, np.float64))
+        return bool(stops), bool(exports)
 
     def _step(self, batches: Iterator[Any], index: int) -> None:
         try:

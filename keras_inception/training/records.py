@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_inception.errors import import_extra
 from keras_inception.files import MODEL_FILE, atomic_path
-from keras_inception.training.averaging import WeightAveraging
+from keras_inception.training.averaging import WeightAveraging, sync_state
 from keras_inception.training.failures import NonFiniteError
 from keras_inception.training.losses import main_model
 
@@ -71,6 +71,7 @@ class Records(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Log to TensorBoard now and then, by step."""
         if self.run_dir is not None and batch % _BATCHES_PER_LOG == 0:
+            sync_state(self.model)
             step = int(self.model.optimizer.iterations.numpy())
             self._log("batch", logs or {}, step)
 
@@ -144,6 +145,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         """Look at the running loss."""
         if np.isfinite((logs or {}).get("loss", 0.0)):
             return
+        sync_state(self.model)
         step = int(self.model.optimizer.iterations.numpy())
         bad = (w.path for w in self.model.weights if not np.isfinite(w.numpy()).all())
         raise NonFiniteError(

@@ -1,7 +1,7 @@
 """Putting the tensors of a checkpoint into a model: all of them, each once, or none."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,14 @@ from keras_inception.weights.mapping import PUBLISHERS, scheme_of
 from keras_inception.weights.mapping.conversion import to_keras
 from keras_inception.weights.mapping.pairing import pair
 from keras_inception.weights.mapping.scheme import Scheme
-from keras_inception.weights.mapping.units import Place, Slot, head, is_class_head, slots
+from keras_inception.weights.mapping.units import (
+    Place,
+    Slot,
+    head,
+    is_class_head,
+    is_foreign,
+    slots,
+)
 
 _SHOWN = 3
 
@@ -84,11 +91,21 @@ def assign(
         >>> assign(model, read_checkpoint("inception_v4.ckpt"), "slim").adapted["logits/bias"]
         'classes 1 to 1000 of 1001'
     """
+    return assign_kept(model, tensors, publisher, is_class_head if skip_head else _nothing)
+
+
+def assign_kept(
+    model: keras.Model,
+    tensors: Mapping[str, Any],
+    publisher: str,
+    is_kept: Callable[[Place], bool],
+) -> Assignment:
+    """See `assign`; what `is_kept` says of a place decides what the model keeps of its own."""
     scheme = scheme_of(publisher, tensors)
     held = slots(model)
-    kept = [slot for slot in held if skip_head and is_class_head(slot.place)]
-    needed = [slot for slot in held if not (skip_head and is_class_head(slot.place))]
-    names, dropped, strange = _sort(tensors, scheme, held, skip_head)
+    kept = [slot for slot in held if is_kept(slot.place)]
+    needed = [slot for slot in held if not is_kept(slot.place)]
+    names, dropped, strange = _sort(tensors, scheme, held, is_kept)
     pairs = pair(scheme.regroup(needed), names)
 
     has_gamma = scheme.has_gamma or any(place.role == "gamma" for place in names)
@@ -113,6 +130,9 @@ def assign(
         slot.variable.assign(value)
     for slot in ones:
         slot.variable.assign(np.ones(slot.variable.shape))
+    for layer in {slot.layer for slot, _ in pairs.matched}:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computes by copies of its variables
     return Assignment(
         loaded={slot.name: name for slot, name in pairs.matched},
         adapted=adapted,
@@ -120,6 +140,10 @@ def assign(
         kept=tuple(slot.name for slot in kept),
         dropped=dropped,
     )
+
+
+def _nothing(place: Place) -> bool:
+    return False
 
 
 def heads_in(tensors: Collection[str], publisher: str) -> set[str]:
@@ -152,7 +176,10 @@ def class_count(tensors: Mapping[str, Any], publisher: str) -> int | None:
 
 
 def _sort(
-    tensors: Collection[str], scheme: Scheme, held: Sequence[Slot], skip_head: bool
+    tensors: Collection[str],
+    scheme: Scheme,
+    held: Sequence[Slot],
+    is_kept: Callable[[Place], bool],
 ) -> tuple[dict[Place, str], dict[str, str], list[str]]:
     """Sort the names of a file: those to be paired, the dropped with why, and the strange."""
     names, strange = {}, []
@@ -167,7 +194,7 @@ def _sort(
     for name, place in scheme.locate(relevant).items():
         if place is None or place in names:
             strange.append(name)
-        elif skip_head and is_class_head(place):
+        elif is_kept(place):
             dropped[name] = "a class head, skipped as asked"
         elif place.family == "head" and place.block not in heads:
             dropped[name] = f"the model has no {place.block}"
@@ -206,7 +233,19 @@ def _refusal(
         ]
         parts.append(f"{len(misshaped)} of another shape: {_few(shapes)}")
     flawed = [*missing, *(slot for slot, *_ in misshaped)]
-    if flawed and not left_over and all(is_class_head(slot.place) for slot in flawed):
+    only_misshaped = not missing and not left_over
+    if only_misshaped and all(slot.is_first for slot in flawed):
+        mend = (
+            "The first layer, of another number of image channels than the file's, can be adapted "
+            "to more channels than three, and to fewer unless it is separable. Build the model for "
+            "three channels, and repeat those of grey images."
+        )
+    elif only_misshaped and all(slot.grid for slot in flawed):
+        mend = (
+            "The auxiliary heads look at all of a grid, whose size follows from that of the "
+            "images. Build the model for the file's image size, or with aux_heads=False."
+        )
+    elif flawed and not left_over and all(is_class_head(slot.place) for slot in flawed):
         mend = "Build the model with the classes of the file, or keep its own head: skip_head=True."
     elif others := _others(publisher, tensors):
         mend = f"The names are those of publisher {' or '.join(map(repr, others))}."
@@ -243,8 +282,8 @@ def _others(publisher: str, names: Collection[str]) -> list[str]:
 
 
 def _knows_all(scheme: Scheme, names: Collection[str]) -> bool:
-    places, _, strange = _sort(names, scheme, (), False)
-    return not strange and not any(place.family == "foreign" for place in places)
+    places, _, strange = _sort(names, scheme, (), _nothing)
+    return not strange and not any(map(is_foreign, places))
 
 
 def _few(items: Sequence[str]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import shutil
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
@@ -126,17 +127,32 @@ def converted(
             return path
     source = fetch_checkpoint(entry, patience=patience)
     path = converted_path(entry, converter_version)
-    with storage.workshop(path) as work:
-        if not _intact(path):
-            unfinished = work / path.name
-            unfinished.unlink(missing_ok=True)  # of a process that was killed
-            try:
-                convert(source, unfinished)
-                checksums.record_sum(unfinished, path, work)
-                storage.publish(unfinished, path)
-            finally:
-                unfinished.unlink(missing_ok=True)
+    try:
+        with storage.workshop(path) as work:
+            if not _intact(path):
+                _convert(entry, convert, source, path, work)
+    except PermissionError as error:
+        raise DownloadError(
+            f"{source} is there, but its converted form cannot be written beside it: "
+            f"{error.strerror}. Build the network once where {path.parent} can be written, which "
+            "keeps that form too, or set KERAS_INCEPTION_HOME to another folder."
+        ) from error
     return path
+
+
+def _convert(
+    entry: Checkpoint, convert: Callable[[Path, Path], None], source: Path, path: Path, work: Path
+) -> None:
+    """Convert a checkpoint in a workshop, and put the result into its place."""
+    unfinished = work / path.name
+    unfinished.unlink(missing_ok=True)  # of a process that was killed
+    try:
+        with _unvouched_deleted(entry, source):
+            convert(source, unfinished)
+        checksums.record_sum(unfinished, path, work)
+        storage.publish(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,17 +260,27 @@ def _unpack(entry: Checkpoint, archive: Path) -> Path:
 def _fill(fresh: Path, entry: Checkpoint, archive: Path, work: Path) -> None:
     """Unpack into a folder, check, and keep checksums of what came out."""
     most = _MOST_EXPANSION * archive.stat().st_size
-    try:
+    with _unvouched_deleted(entry, archive):
         files = unpack(archive, entry.archive, entry.members, fresh, max_bytes=most)
         if inner := entry.strongest_checksum("member"):
             checksums.verify(files[0], str(inner))
-    except InputError as error:
-        if entry.strongest_checksum() is not None:
-            raise
-        archive.unlink()
-        checksums.sum_file(archive).unlink(missing_ok=True)
-        raise InputError(
-            f"{error} No checksum vouches for {archive.name}, so it was deleted; fetch it again."
-        ) from error
     for file in files:
         checksums.record_sum(file, file, work)
+
+
+@contextlib.contextmanager
+def _unvouched_deleted(entry: Checkpoint, download: Path) -> Iterator[None]:
+    """Delete a download that turns out to be of no use, if no published checksum vouches for it.
+
+    Another download may be what the first one should have been.
+    """
+    try:
+        yield
+    except InputError as error:
+        if download.name != entry.file_name or entry.strongest_checksum() is not None:
+            raise
+        download.unlink()
+        checksums.sum_file(download).unlink(missing_ok=True)
+        raise InputError(
+            f"{error} No checksum vouches for {download.name}, so it was deleted; fetch it again."
+        ) from error

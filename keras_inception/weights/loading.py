@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -13,12 +14,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_inception.errors import InputError, unknown
+from keras_inception.errors import InputError, import_extra, unknown
 from keras_inception.files import atomic_path
 from keras_inception.weights import cache, manifest, storage
-from keras_inception.weights.assign import Assignment, assign, class_count, heads_in
+from keras_inception.weights.assign import (
+    Assignment,
+    assign,
+    assign_kept,
+    class_count,
+    heads_in,
+)
 from keras_inception.weights.mapping import scheme_of
 from keras_inception.weights.mapping.conversion import IMAGENET_CLASSES, classes_fit
+from keras_inception.weights.mapping.units import is_class_head, is_foreign
 from keras_inception.weights.own_files import (
     OWN_ENDINGS,
     Trunk,
@@ -75,20 +83,36 @@ class NamedWeights:
             InputError: if the checkpoint cannot be had, or does not fit.
         """
         convert_whole = partial(convert, build=build, publisher=self.entry.publisher)
+        if self.entry.extra and not _is_converted(self.entry):
+            import_extra(self.entry.extra, self.entry.extra)  # before much is fetched
         path = cache.converted(self.entry, CONVERTER_VERSION, convert_whole)
         tensors = read_checkpoint(path)
-        self._check_aux_heads(model, heads_in(tensors, _OWN))
-        skip_head = self._has_other_classes(model, class_count(tensors, _OWN))
+        if not any(head.startswith("aux") for head in heads_in(tensors, _OWN)):
+            self._refuse_aux_heads(any(layer.name.startswith("aux") for layer in model.layers))
+        other_classes = self._has_other_classes(model, class_count(tensors, _OWN))
         try:
-            assignment = assign(model, tensors, _OWN, skip_head=skip_head)
+            assignment = assign_kept(
+                model, tensors, _OWN, is_class_head if other_classes else is_foreign
+            )
         except InputError as error:
             raise InputError(f"Weights {self.entry.id!r}: {error}") from error
         _ORIGINS[model] = self.entry
         return assignment
 
-    def _check_aux_heads(self, model: keras.Model, in_file: set[str]) -> None:
-        needed = {layer.name for layer in model.layers if layer.name.startswith("aux")}
-        if not any(head.startswith("aux") for head in in_file) and needed:
+    def check_aux_heads(self, wanted: bool) -> None:
+        """Refuse, before anything is built or fetched, heads that the weights are known to lack.
+
+        Args:
+            wanted: whether the model is to have auxiliary heads.
+
+        Raises:
+            InputError: naming weights that have them.
+        """
+        if self.entry.aux_heads is False:
+            self._refuse_aux_heads(wanted)
+
+    def _refuse_aux_heads(self, wanted: bool) -> None:
+        if wanted:
             having = [
                 other.id
                 for other in manifest.list_weights(self.entry.model)
@@ -148,6 +172,9 @@ class OwnFile:
         except InputError as error:
             hint = "" if _is_ours(self.tensors) else f" {_HOW_TO_CONVERT}"
             raise InputError(f"{self.path}: {error}{hint}") from error
+
+    def check_aux_heads(self, wanted: bool) -> None:
+        """See `NamedWeights`; what a file lacks is told when it is loaded."""
 
     def _check_classes(self, model: keras.Model) -> None:
         wanted, in_file = _units(model), class_count(self.tensors, _OWN)
@@ -261,7 +288,7 @@ def convert(
     if not is_own(Path(target)):
         raise InputError(f"{target} should end in {' or '.join(OWN_ENDINGS)}.")
     tensors = read_checkpoint(source)
-    with _in_float32():
+    with _in_float32(), drawing_no_seeds():
         model = _built_for(tensors, build, publisher, aux_heads)
     assignment = assign(model, tensors, publisher)
     with atomic_path(target) as path:
@@ -302,6 +329,19 @@ def _serves(in_file: int | None, wanted: int) -> bool:
 
 
 @contextlib.contextmanager
+def drawing_no_seeds() -> Iterator[None]:
+    """Let what is built leave Python's random numbers, from which Keras draws seeds, as they are.
+
+    Networks that a cache spares another time must not decide on the weights of those built next.
+    """
+    before = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+@contextlib.contextmanager
 def _in_float32() -> Iterator[None]:
     """Build models with variables of full precision, whatever policy the caller has set."""
     policy = keras.config.dtype_policy()
@@ -337,10 +377,15 @@ def _check_fit(
 
 def _check_cache(entry: manifest.Checkpoint) -> None:
     """Refuse offline what is not in the cache, before a network is built for it."""
-    with contextlib.suppress(InputError):  # never fetched
-        if cache.converted_path(entry, CONVERTER_VERSION).is_file():
-            return
-    cache.fetch_checkpoint(entry)
+    if not _is_converted(entry):
+        cache.fetch_checkpoint(entry)
+
+
+def _is_converted(entry: manifest.Checkpoint) -> bool:
+    try:
+        return cache.converted_path(entry, CONVERTER_VERSION).is_file()
+    except InputError:  # never fetched
+        return False
 
 
 def _own_file(

@@ -11,6 +11,7 @@ import h5py
 import keras
 
 from keras_inception.errors import InputError
+from keras_inception.weights.readers.hdf5 import Hdf5
 
 OWN_ENDINGS = (".weights.h5", ".keras")
 
@@ -94,13 +95,25 @@ def _with_variables(path: Path) -> dict[str, list[str]]:
 
 def _layers(path: Path) -> Iterator[tuple[str, int, str, int]]:
     """Yield class, number within the class, name and count of variables of every layer."""
-    file = path
+    file, size = path, path.stat().st_size
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
-            file = io.BytesIO(archive.read("model.weights.h5"))
+            content = archive.read("model.weights.h5")
+        file, size = io.BytesIO(content), len(content)
     with h5py.File(file, "r") as opened:
-        for key, group in opened.get("layers", {}).items():
-            kind, number = re.fullmatch(r"(.+?)(?:_(\d+))?", key).groups()
-            if "vars" in group:
-                name = group["vars"].attrs.get("name", key)
-                yield kind, int(number or 0), name, len(group["vars"])
+        source = Hdf5(opened, size)
+        for key, layer in _groups(source, opened, "layers"):
+            kind, number = re.fullmatch(r"(.+?)(?:_(\d+))?", key, re.DOTALL).groups()
+            if source.has(layer, "vars"):
+                variables = source.child(layer, "vars")
+                stored = source.texts(variables, "name")
+                yield kind, int(number or 0), stored[0] if stored else key, len(variables)
+
+
+def _groups(source: Hdf5, root: h5py.Group, name: str) -> Iterator[tuple[str, h5py.Group]]:
+    """Yield the groups in a group, if it is there."""
+    holder = source.child(root, name) if source.has(root, name) else None
+    if isinstance(holder, h5py.Group):
+        for key, entry in source.children(holder):
+            if isinstance(entry, h5py.Group):
+                yield key, entry

@@ -1,6 +1,7 @@
 """`keras-inception evaluate`: parts, crops, exclusion, TFRecords, and whose classes they are."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -49,6 +50,19 @@ def test_images_of_other_classes_are_refused(run_cli, run_folder, tmp_path, clas
     assert code == 2
     assert f"{run_folder / 'model.keras'} was trained on other classes than those of" in error
     assert difference in error
+
+
+def test_test_images_stay_those_that_the_training_left_out(run_cli, run_folder, images, tmp_path):
+    changed = shutil.copytree(images, tmp_path / images.name)
+    for number in range(4):
+        (changed / "dark" / f"{number:02}.png").unlink()
+    evaluate = ["evaluate", "--model", run_folder, "--data", changed]
+    code, _, error = run_cli(*evaluate)
+    assert code == 2
+    assert f"The test images of {images.name} are others than when {run_folder}" in error
+    assert run_cli(*evaluate, "--seed", 3)[0] == 0
+    other = changed.rename(tmp_path / "another")
+    assert run_cli("evaluate", "--model", run_folder, "--data", other)[0] == 0
 
 
 @pytest.mark.slow

@@ -110,6 +110,23 @@ def test_unusable_folders(run_cli, tmp_path):
         assert message in error
 
 
+def test_what_cannot_be_replaced_is_no_run_folder(run_cli, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os.path, "ismount", lambda path: os.path.basename(path) == "disk")
+    for out in (".", "..", tmp_path, "disk"):
+        code, _, error = run_cli("train", "--data", images, "--out", out)
+        assert code == 2
+        assert f"{out} cannot be replaced by the finished run: a disk is mounted there" in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_to_a_folder_leads_to_the_run(run_cli, run_folder, images, tmp_path):
+    (tmp_path / "link").symlink_to(run_folder)
+    code, _, error = run_cli("train", "--data", images, "--out", tmp_path / "link")
+    assert code == 2
+    assert f"{run_folder} is not empty. Name another folder" in error
+
+
 @pytest.mark.slow
 def test_broken_image_is_named_or_skipped_and_counted(run_cli, tmp_path):
     folder = write_images(tmp_path / "images")

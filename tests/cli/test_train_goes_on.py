@@ -108,6 +108,9 @@ def test_the_same_command_finishes_an_interrupted_run(images, tmp_path):
     assert error.splitlines()[-1].startswith("keras-inception: Stopped by a signal after step ")
     assert "Traceback" not in error
     assert not (tmp_path / "stopped").exists()
+    code, _, error = finish(start(*COMMAND, *command("stopped"), "--width", 0.06))
+    assert code == 2
+    assert "these differ: facts.width (0.05 there, 0.06 here)" in error
     resumed = finish(start(*COMMAND, *command("stopped"), "--resume", "required"))
     assert (resumed[0], finish(whole)[0]) == (0, 0)
     assert history(tmp_path / "whole") == history(tmp_path / "stopped")

@@ -87,6 +87,9 @@ def test_names_that_are_no_utf8(tmp_path):
     splits = (dataset.train, dataset.validation, dataset.test)
     names = [e["name"] for s in splits for e in s.examples().as_numpy_iterator()]
     assert b"a/caf\xe9.jpg" in names
+    fill(tmp_path, {os.fsdecode(b"th\xe9"): 3})
+    with pytest.raises(InputError, match=r"class folder b'.*th\\xe9' is not in UTF-8, so that"):
+        data.load(tmp_path)
 
 
 def test_broken_images_are_named_or_skipped(tmp_path):
@@ -193,6 +196,24 @@ def test_misnamed_validation(tmp_path):
         data.load(tmp_path)
     (tmp_path / "valid").rename(tmp_path / "val")
     assert len(data.load(tmp_path).validation) == 18
+
+
+def test_parts_under_names_of_their_own(tmp_path):
+    """They would be two classes, Training and Testing."""
+    for part in ("Training", "Testing"):
+        fill(tmp_path / part, {"a": 9, "b": 9})
+    message = "holds Testing, Training, each with a, b in it: that looks like the parts of a"
+    with pytest.raises(InputError, match=message):
+        data.load(tmp_path)
+    (tmp_path / "Training").rename(tmp_path / "train")
+    (tmp_path / "Testing").rename(tmp_path / "test")
+    assert data.load(tmp_path).class_names == ("a", "b")
+
+
+def test_classes_may_hold_folders_of_one_name(tmp_path):
+    for name in ("testudo", "trains"):
+        fill(tmp_path / name, {"2020" if name == "trains" else "2021": 5})
+    assert data.load(tmp_path).class_names == ("testudo", "trains")
 
 
 def test_validation_twice(tmp_path):

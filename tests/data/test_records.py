@@ -128,6 +128,27 @@ def test_train_alone_is_split_by_class(tmp_path):
     assert np.bincount(labels_of(dataset.test)).tolist() == [4, 2]
 
 
+def test_the_choice_does_not_depend_on_the_check(tmp_path):
+    fill(tmp_path, {"train": [0] * 20 + [1] * 10})
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    checked, unchecked = (data.load(tmp_path, check=check) for check in (True, False))
+    for part in ("train", "validation", "test"):
+        assert getattr(checked, part).digest == getattr(unchecked, part).digest
+    assert checked.test.digest != data.load(tmp_path, seed=1).test.digest
+
+
+def test_files_that_are_not_all_there(tmp_path):
+    folder = fill(tmp_path / "a", {"train": [0, 1, 0, 1], "validation": [0, 1]})
+    (folder / "validation-00000-of-00002").unlink()
+    message = "lacks 1 of 2 validation files, the first of them number 0 .they count from 0"
+    with pytest.raises(InputError, match=message):
+        data.load(folder)
+    folder = fill(tmp_path / "b", {"train": [0, 1, 0, 1]})
+    write(folder / "train-00000-of-00004", [example(encoded(picture(9, 11)), 0)])
+    with pytest.raises(InputError, match="holds train files of several sets, of 2 and 4 files"):
+        data.load(folder)
+
+
 def test_broken_images(tmp_path):
     good, bad = encoded(picture(9, 11)), encoded(picture(9, 11))[:-99]
     write(tmp_path / "train-0.tfrecord", [example(x, i) for i, x in enumerate([good, bad, good])])

@@ -315,6 +315,8 @@ def test_a_broken_file_of_any_format_is_named(tmp_path, network, file_format):
     (tmp_path / broken).unlink()
     with pytest.raises(InputError, match=f"at position 0 cannot be read: .*{broken}; No such file"):
         split.raise_if_unreadable()
+    with pytest.raises(InputError, match=f"The image 1 cannot be read: .*{broken}; No such file"):
+        evaluate(network(), split)
 
 
 @pytest.mark.parametrize("image", [np.full((8, 8, 3), 0.5), [[[255, 0, 0]]]])
@@ -328,9 +330,10 @@ def test_images_to_predict_are_bytes(network, image):
 
 
 def test_an_image_with_other_channels_is_named(network):
-    four = [np.zeros((8, 8, 4), np.uint8)]
-    with pytest.raises(InputError, match="The image 1 cannot be read: .*"):
-        predict(network(), four)
+    for shape in ((8, 8, 4), (0, 8, 3)):
+        images = (np.zeros(size, np.uint8) for size in ((8, 8, 3), shape))
+        with pytest.raises(InputError, match="The image 2 is uint8 .[08], 8, [34].; expected"):
+            predict(network(), images)
 
 
 def of(image, label):

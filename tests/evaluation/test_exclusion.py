@@ -46,6 +46,14 @@ def test_file_with_one_entry_a_line(tmp_path):
         assert [found.leave_out(name) for name in NAMES] == [True, False, False, False, True]
 
 
+def test_a_number_with_zeros_in_front_is_a_name(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("00017\n18\n")
+    found = exclusions(path)
+    names = ["cats/00017.jpg", "cats/17.jpg", "00018.jpg", "18.jpg"]
+    assert [found.leave_out(name) for name in names] == [True, False, False, True]
+
+
 @pytest.mark.parametrize("entry", [0, -1, 1.5, "", None, True])
 def test_other_entries_are_refused(entry):
     with pytest.raises(InputError, match=f"exclude lists {entry!r}; expected names"):

@@ -49,6 +49,8 @@ def folder(pictures, tmp_path_factory):
     for number, pixels in enumerate(pictures):
         inside = folder / "deeper" if number > 4 else folder
         Image.fromarray(pixels).save(inside / f"{number}.png")
+    (folder / "._0.png").write_bytes(b"what a Mac leaves")
+    (folder / "folder.png").mkdir()
     return folder
 
 
@@ -135,8 +137,28 @@ def test_views_are_averaged(network, pictures):
 
     with predictor(network, **PLAIN, batch_size=4) as predict:
         found = [answer.outputs for answer in predict.predict(pictures, views)]
-    truth = [np.mean(network(views(p, PREPARE)), axis=0) for p in pictures]
-    np.testing.assert_allclose(found, truth, atol=1e-6)
+        logs = [answer.outputs for answer in predict.predict(pictures, views, np.log)]
+    truth = [np.asarray(network(views(p, PREPARE))) for p in pictures]
+    np.testing.assert_allclose(found, np.mean(truth, axis=1), atol=1e-6)
+    np.testing.assert_allclose(logs, np.mean(np.log(truth), axis=1), atol=1e-5)
+
+
+def test_logits_of_an_ensemble_are_averaged_as_probabilities(network, pictures, tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(pictures[0]).save(path)
+    keras.utils.set_random_seed(0)
+    logits = keras.Model(network.input, layers.Dense(3)(network.layers[-2].output))
+    softmax = keras.Model(network.input, layers.Softmax()(logits.output))
+    found = []
+    for model in (logits, softmax):
+        with (
+            predictor(model, **PLAIN, preprocessing=PREPARE) as one,
+            predictor(network, **PLAIN, preprocessing=PREPARE) as other,
+        ):
+            (answer,) = prediction.predict([one, other], [path], top=3)
+        found.append(dict(answer.classes))
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
+    assert sum(found[0].values()) == pytest.approx(1, abs=1e-6)
 
 
 def test_sources_are_read_in_bounded_memory(network, pictures):
@@ -190,6 +212,10 @@ def test_run_folders_and_keras_files_bring_what_they_need(network, pictures, tmp
         tmp_path, **PLAIN, preprocessing=PREPARE, class_names=["x", "y", "z"]
     ) as predict:
         assert (predict.preprocessing, predict.class_names) == (PREPARE, ("x", "y", "z"))
+    for foreign in ('{"model_type": "other"}', "[1]", "no json"):
+        (tmp_path / "config.json").write_text(foreign)
+        with predictor(tmp_path, **PLAIN) as predict:
+            assert predict.preprocessing == Preprocessing(size=(24, 20))
 
 
 @pytest.mark.parametrize("form, name", [("tf_saved_model", "saved"), ("litert", "a.tflite")])

@@ -24,7 +24,7 @@ def set_up(options):
     name = options.get("strategy", "none")
     place = {key: options[key] for key in ("workers", "index") if key in options}
     if name == "mirrored":
-        place["devices"] = [f"CPU:{i}" for i in range(devices)]
+        place["devices"] = options.get("names", [f"CPU:{i}" for i in range(devices)])
     return training.make_strategy(name, **place)
 
 
@@ -53,6 +53,8 @@ def train(options, strategy="none"):
             found["copies"] = [copies(variable) for variable in variables]
             norms = batch_norm_layers(model)
             found["synchronized"] = [norm.name for norm in norms if norm.synchronized]
+            if keras.backend.backend() == "jax":
+                found["devices"] = [str(each) for each in model.weights[0].value.devices()]
             found["seeds"] = [copies(v) for v in model.variables if v.name.startswith("seed_gen")]
 
     net = getattr(small, options["net"])

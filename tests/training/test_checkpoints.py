@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_inception.errors import InputError
+from keras_inception.files import atomic_path
 from keras_inception.training.checkpoints import Checkpoints, Progress, remove_leftovers, restore
 
 SETTINGS = {"learning_rate": 0.1, "seed": 0}
@@ -104,12 +105,17 @@ def test_other_settings_are_refused_with_both_values(tmp_path):
 
 
 def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path):
-    for name in (".model.keras.ab12cd", ".history.csv.x_y", "tensorboard", ".hidden"):
+    unfinished = [atomic_path(tmp_path / name) for name in ("model.keras", "saved_model")]
+    for each in unfinished:
+        each.__enter__().touch()
+    for name in ("tensorboard", ".hidden", ".hidden.model.3ab_x9k1"):
         (tmp_path / name).mkdir()
-    (tmp_path / ".some.file.txt").touch()
+    (tmp_path / ".some.file.tmp").touch()
+    assert len(list(tmp_path.iterdir())) == 6
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         ".hidden",
-        ".some.file.txt",
+        ".hidden.model.3ab_x9k1",
+        ".some.file.tmp",
         "tensorboard",
     ]

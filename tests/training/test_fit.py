@@ -281,6 +281,43 @@ def test_a_callback_can_stop_the_training(tmp_path):
     note = Note()
     assert train(small.tiny_net, tmp_path, callbacks=[note]).steps == 6
     assert note.steps == []
+    with pytest.raises(InputError, match="in epoch 2 of 3; it cannot be made longer, to 4. Ask fo"):
+        train(small.tiny_net, tmp_path, small.recipe(epochs=4))
+
+
+def test_the_best_weights_are_put_back_where_nothing_is_averaged(tmp_path):
+    class Spoil(Note):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                self.best = [np.array(weight.numpy()) for weight in self.model.weights]
+            else:
+                logs["val_accuracy"] = 0.0
+
+    keep, spoil = keras.callbacks.EarlyStopping, Spoil()
+    restore = keep("val_accuracy", mode="max", patience=9, restore_best_weights=True)
+    recipe = small.recipe(average_decay=None)
+    done = train(small.tiny_net, tmp_path / "raw", recipe, callbacks=[spoil, restore])
+    for best, weight in zip(spoil.best, done.model.weights, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), best)
+    with pytest.raises(InputError, match="EarlyStopping has restore_best_weights=True, but a trai"):
+        train(small.tiny_net, tmp_path / "averaged", callbacks=[restore])
+    assert not (tmp_path / "averaged").exists()
+
+
+class Columns(small.Batches):
+    """Labels as a column, which some data have."""
+
+    def epoch(self, *args, **kwargs):
+        return super().epoch(*args, **kwargs).map(lambda images, labels: (images, labels[:, None]))
+
+
+def test_labels_may_be_a_column(tmp_path):
+    column = small.validation().map(lambda images, labels: (images, labels[:, None]))
+    recipe = small.recipe(epochs=1)
+    one = train(small.norm_net, tmp_path / "a", recipe)
+    two = train(small.norm_net, tmp_path / "b", recipe, Columns(), validation=column)
+    for row, other in zip(one.history, two.history, strict=True):
+        assert other == pytest.approx(row | {"seconds": other["seconds"]}, rel=1e-4)
 
 
 def test_early_stopping_follows_the_validation_of_the_main_head(tmp_path):
@@ -314,10 +351,15 @@ def test_mixed_precision_keeps_weights_and_averages_in_float32(policy, tmp_path)
     assert np.isfinite(done.history[0]["val_loss"])
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
-def test_float16_is_refused(policy, tmp_path):
-    with pytest.raises(InputError, match="does not scale the loss, which mixed_float16 needs. Use"):
-        train(small.norm_net, tmp_path)
+def test_float16_is_refused(tmp_path):
+    def build():
+        inputs = keras.Input((small.SIDE, small.SIDE, 3))
+        x = keras.layers.Conv2D(4, 3, dtype="mixed_float16", name="half")(inputs)
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        return keras.Model(inputs, keras.layers.Dense(small.CLASSES)(x), name="net")
+
+    with pytest.raises(InputError, match="net computes in float16 .half, 1 layers in all., wh"):
+        train(build, tmp_path)
 
 
 @pytest.mark.slow
@@ -432,6 +474,14 @@ def test_resuming_is_refused_where_it_would_be_wrong(tmp_path):
         train(small.tiny_net, tmp_path, recipe, small.Batches(global_batch_size=32))
     with pytest.raises(InputError, match="The checkpoint is of another model"):
         train(small.plain_net, tmp_path, recipe)
+    facts = {"weights": "v4.keras", "size": (8, 8)}
+    with pytest.raises(InputError, match=r"facts.weights \(None there, 'v4.keras' here\), facts.s"):
+        train(small.tiny_net, tmp_path, recipe, facts=facts)
+    train(small.tiny_net, tmp_path / "other", recipe, facts=facts)
+    train(small.tiny_net, tmp_path / "other", recipe, facts=facts, resume="required")
+    with pytest.raises(InputError, match="values that JSON can hold, .*Path is not JSON serializ"):
+        train(small.tiny_net, tmp_path / "new", recipe, facts={"weights": tmp_path})
+    assert not (tmp_path / "new").exists()
 
 
 def digits(side=16, **options):

@@ -231,6 +231,25 @@ def test_a_model_in_a_model_is_refused():
         assign(wrapped, tensors(V1), "slim")
 
 
+def test_a_model_without_variables_in_front_is_no_matter():
+    image = keras.Sequential([keras.layers.RandomFlip()])(keras.Input(small(V1).input_shape[1:]))
+    assignment = assign(build_small(V1, input_tensor=image), tensors(V1), "slim")
+    assert assignment.loaded == assign(small(V1), tensors(V1), "slim").loaded
+
+
+def test_heads_for_images_of_another_size():
+    def heads(size):
+        return ki.GoogLeNet(
+            weights=None, width=0.05, classes=3, aux_heads=True, input_shape=(size, size, 3)
+        )
+
+    values = {f"{layer.name}/{v.name}": v for layer in heads(224).layers for v in layer.weights}
+    message = r"2 of another shape: aux1_dense/kernel .* Build the model for the file's image size"
+    with pytest.raises(InputError, match=message):
+        assign(heads(288), values, "keras_inception")
+    assign(heads(224), values, "keras_inception")
+
+
 def test_classes_and_heads_of_a_file():
     for case in GOLDEN:
         content = case.content
@@ -331,7 +350,8 @@ def test_a_separable_first_layer_takes_more_channels_but_not_fewer():
     expected = small(case)(np.repeat(grey, 3, -1))
     np.testing.assert_allclose(model(np.repeat(grey, 5, -1)), expected, rtol=1e-4, atol=1e-4)
     model = build_small(case, input_shape=(size, size, 1))
-    with pytest.raises(InputError, match="2 of another shape: conv2d_1a_conv/depthwise_kernel"):
+    message = "2 of another shape: conv2d_1a_conv/depthwise_kernel .* Build the model for three ch"
+    with pytest.raises(InputError, match=message):
         assign(model, tensors(case), "slim")
 
 

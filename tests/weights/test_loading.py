@@ -1,8 +1,10 @@
 """From what a builder is told to the weights in its model, without a network."""
 
 import dataclasses
+import errno
 import functools
 import json
+import random
 import subprocess
 import sys
 
@@ -12,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import keras_inception as ki
-from keras_inception.errors import InputError
+from keras_inception.errors import InputError, MissingExtra
 from keras_inception.weights import loading, manifest, storage
 from keras_inception.weights.assign import assign
 from keras_inception.weights.loading import NamedWeights, OwnFile, convert, find
@@ -342,6 +344,79 @@ def test_other_classes_load_the_trunk(published):
         np.testing.assert_array_equal(model.get_layer(name).kernel, expected.get_layer(name).kernel)
     trunk = source.load(build_small(V3, include_top=False), builder(V3))
     assert trunk.dropped["logits/kernel"] == "the model has no logits"
+
+
+@pytest.mark.filterwarnings("ignore:No checksum of")
+@pytest.mark.parametrize("classes", [5, 3])
+def test_layers_in_front_keep_what_they_have(published, classes):
+    source, _ = published(V1, "tf_slim.inception_v1_2016_08_28")
+    in_front = keras.layers.Normalization(name="as_here")
+    in_front.adapt(np.random.default_rng(0).normal(3, 2, (50, 4, 4, 3)))
+    before = snapshot(in_front)
+    image = keras.Sequential([in_front])(keras.Input(small(V1).input_shape[1:]))
+    model = build_small(V1, classes=classes, input_tensor=image)
+    source.load(model, builder(V1))
+    expected = small(V1)
+    assign(expected, tensors(V1), "slim")
+    for layer in expected.layers:
+        if layer.weights and (classes == 5 or layer.name != "logits"):
+            assert snapshot(model.get_layer(layer.name)) == snapshot(layer)
+    assert snapshot(in_front) == before
+
+
+@pytest.mark.filterwarnings("ignore:No checksum of")
+def test_converting_draws_no_random_numbers(published):
+    source, _ = published(V1, "tf_slim.inception_v1_2016_08_28")
+    model = build_small(V1)
+    before = random.getstate()
+    source.load(model, builder(V1))
+    assert random.getstate() == before
+
+
+@pytest.mark.filterwarnings("ignore:No checksum of")
+def test_a_download_of_no_use_does_not_stay(published):
+    source, path = published(V1, "tf_slim.inception_v1_2016_08_28")
+    path.write_text("a page that says sorry")
+    message = (
+        "but seems to be a text file.* No checksum vouches for .*, so it was deleted; fetch it"
+    )
+    with pytest.raises(InputError, match=message):
+        source.load(build_small(V1), builder(V1))
+    assert [file.name for file in storage.home().iterdir() if file.name[0] != "."] == []
+
+
+@pytest.mark.filterwarnings("ignore:No checksum of")
+def test_a_folder_that_cannot_be_written_is_told(published, monkeypatch):
+    source, path = published(V1, "tf_slim.inception_v1_2016_08_28")
+    source.load(build_small(V1), builder(V1))
+    for kept in storage.home().glob("*.weights.h5"):
+        kept.unlink()
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", f".{path.name}.lock")
+
+    monkeypatch.setattr(storage, "workshop", refuse)
+    with pytest.raises(InputError, match="is there, but its converted form cannot be written bes"):
+        source.load(build_small(V1), builder(V1))
+    assert path.is_file()
+
+
+@pytest.fixture
+def no_download(monkeypatch):
+    def fetch(*arguments, **options):
+        pytest.fail("it was fetched")
+
+    monkeypatch.setattr(loading.cache, "fetch_checkpoint", fetch)
+
+
+def test_what_is_known_to_lack_is_told_before_a_download(no_download, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_INCEPTION_HOME", str(tmp_path))
+    with pytest.raises(InputError, match="have no auxiliary heads. Build the model with aux_h"):
+        ki.InceptionV3(weights="keras.inception_v3", aux_heads=True)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    source = find("facenet_pytorch.20180402-114759-vggface2", "InceptionResNetV1", None)
+    with pytest.raises(MissingExtra, match=r'pip install "keras-inception\[torch\]"'):
+        source.load(build_small(FACENET), builder(FACENET))
 
 
 @pytest.mark.filterwarnings("ignore:No checksum of")

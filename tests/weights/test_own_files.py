@@ -262,6 +262,39 @@ def test_options_do_not_hide_the_architecture(tmp_path):
         ki.InceptionV3(weights=path, architecture="paper", width=0.05, classes=5)
 
 
+@every_ending
+def test_layers_in_front_come_back_too(ending, tmp_path):
+    def build(**options):
+        image = keras.Input((32, 32, 3))
+        for layer in (
+            keras.layers.Normalization(name="normalization"),
+            keras.layers.Conv2D(3, 1, name="colours"),
+        ):
+            image = layer(image)
+        return ki.GoogLeNet(width=0.05, classes=3, input_tensor=image, **options)
+
+    model, path = build(weights=None), tmp_path / f"model{ending}"
+    model.layers[1].adapt(np.random.default_rng(0).normal(3, 2, (50, 4, 4, 3)))
+    (model.save if ending == ".keras" else model.save_weights)(path)
+    loaded, images = build(weights=path), np.random.default_rng(1).normal(3, 2, (2, 32, 32, 3))
+    assert snapshot(loaded) == snapshot(model)
+    np.testing.assert_array_equal(loaded(images), model(images))
+
+
+def test_links_are_not_followed(tmp_path):
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save_weights(
+        tmp_path / "other.weights.h5"
+    )
+    path = tmp_path / "linked.weights.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["conv2d_1a_conv"]
+        file.create_group("conv2d_1a_conv").attrs["weight_names"] = ["kernel"]
+        file["conv2d_1a_conv/kernel"] = np.zeros((7, 7, 3, 8), "float32")
+        file["layers"] = h5py.ExternalLink(str(tmp_path / "other.weights.h5"), "/layers")
+    with pytest.raises(InputError, match="has 'layers' as a link: links are not followed"):
+        find(path, "GoogLeNet", None, trunks=[("paper", trunk_of(network(GOOGLENET)))])
+
+
 def test_file_of_a_part_of_a_network_is_loaded_by_its_tensors(tmp_path):
     part = keras.Model(network(GOOGLENET).input, network(GOOGLENET).get_layer("conv2d_2c").output)
     path = tmp_path / "part.weights.h5"

@@ -57,6 +57,15 @@ def test_safetensors(tmp_path):
     assert_equal_arrays(read_checkpoint(path), truth | {"brain": brain.astype(np.float32)})
 
 
+def test_a_safetensors_file_that_begins_like_a_pickle(tmp_path):
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})
+    length = (0x10280).to_bytes(8, "little")
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(length + header.ljust(0x10280).encode() + np.float32(3).tobytes())
+    assert path.read_bytes()[:2] == b"\x80\x02"
+    assert_equal_arrays(read_checkpoint(path), {"w": np.float32([3])})
+
+
 def entry(start, end, shape, dtype="F32"):
     return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
 

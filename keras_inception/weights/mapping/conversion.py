@@ -32,7 +32,7 @@ def to_keras(value: np.ndarray, slot: Slot, output_first: bool) -> tuple[np.ndar
         value = _kernel(value, len(wanted), output_first)
         if slot.grid and output_first and value.ndim == 2:
             value = _channels_last_rows(value, slot.grid)
-    elif value.size == max(value.shape, default=1):
+    elif value.shape != wanted and value.size == max(value.shape, default=1):
         value = value.reshape(-1)  # some files have vectors as (1, n) or (1, 1, 1, n)
     if value.shape == wanted:
         return value, None

@@ -71,9 +71,14 @@ class Slot:
         return self.unit == "conv2d_1a"
 
 
+def is_foreign(place: Place) -> bool:
+    """Whether the layer of a variable is not of the network."""
+    return place.family == "foreign"
+
+
 def is_class_head(place: Place) -> bool:
     """Whether a variable depends on the number of classes, or its layer is not of the network."""
-    return place.family == "foreign" or place.family == "head" and place.block.endswith("logits")
+    return is_foreign(place) or place.family == "head" and place.block.endswith("logits")
 
 
 def head(unit: str, role: str) -> Place:
@@ -91,14 +96,14 @@ def slots(model: keras.Model) -> list[Slot]:
         The slots, in the order of the layers.
 
     Raises:
-        InputError: if the model has another model as a layer.
+        InputError: if the model has a network of this package as one layer.
     """
     return list(_slots(model))
 
 
 def _slots(model: keras.Model) -> Iterator[Slot]:
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
+        if isinstance(layer, keras.Model) and _has_units(layer):
             raise InputError(
                 f"{model.name} holds the model {layer.name} as one layer; give "
                 f"model.get_layer({layer.name!r}) instead."
@@ -109,6 +114,10 @@ def _slots(model: keras.Model) -> Iterator[Slot]:
             role = variable.path.rpartition(f"{layer.name}/")[2]
             name, place = f"{layer.name}/{role}", place_of(layer.name, role)
             yield Slot(name, unit, place, layer, variable, _grid(model, unit))
+
+
+def _has_units(model: keras.Model) -> bool:
+    return any(not is_foreign(place_of(layer.name, "")) for layer in model._flatten_layers())
 
 
 def _grid(model: keras.Model, unit: str) -> tuple[int, int, int] | None:

@@ -106,10 +106,11 @@ def recognise(path: Path) -> Content:
     if head[257:262] == b"ustar":
         first_member = head[:100].rstrip(b"\x00")
         return Content.TORCH_TAR if first_member in _TORCH_TAR_MEMBERS else Content.TAR
-    if head[0] == 0x80 and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return Content.TORCH if _TORCH_MAGIC in head[:32] else Content.PICKLE
+    # Before pickles, as the length of its header can begin like one.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _MAX_SAFETENSORS_HEADER:
         return Content.SAFETENSORS
+    if head[0] == 0x80 and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return Content.TORCH if _TORCH_MAGIC in head[:32] else Content.PICKLE
     return _text_content(path, head, size) or _protobuf_content(head) or Content.UNKNOWN
 
 

@@ -22,6 +22,7 @@ _VARIABLES = {
     **{f"depthwise_conv{n}d": _KERNEL_BIAS for n in (1, 2)},
     **{f"separable_conv{n}d": _SEPARABLE for n in (1, 2)},
     "dense": _KERNEL_BIAS,
+    "normalization": ("mean", "variance", "count"),
 }
 _STATISTICS = ("moving_mean", "moving_variance")
 _BATCH_NORMALIZATION = {  # by their number: without a configuration, one of two is taken for beta
@@ -143,7 +144,8 @@ def _variables(
     if not all(isinstance(dataset, h5py.Dataset) for dataset in datasets):
         raise InputError(f"{group.name} holds groups where Keras has variables.")
     names = _variable_names(group.parent.name.rpartition("/")[2], len(numbers), config)
-    is_quantised = any(dataset.dtype.kind in "iu" for dataset in datasets)
+    # Of the usual layers only a normalization has an integer, its scalar count.
+    is_quantised = any(dataset.dtype.kind in "iu" and dataset.shape for dataset in datasets)
     is_as_usual = numbers == [str(number) for number in range(len(names))] and not is_quantised
     for name, dataset in zip(names if is_as_usual else numbers, datasets, strict=True):
         yield name, source.array(dataset)
