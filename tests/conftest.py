@@ -1,5 +1,6 @@
 """Fixtures that change global state and put it back."""
 
+import gc
 import os
 
 # TensorFlow uses oneDNN's kernels by default on some processors only; with them the numbers and
@@ -10,6 +11,10 @@ import hypothesis
 import keras
 import pytest
 import tensorflow as tf
+
+# Keras and TensorFlow make a million objects for a network; looking for garbage after every 700 new
+# ones, as Python does by default, takes a quarter of the time.
+gc.set_threshold(50_000)
 
 # The same examples in every run, so that a failure is never another commit's.
 hypothesis.settings.register_profile("repeatable", derandomize=True)

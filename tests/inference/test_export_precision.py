@@ -136,7 +136,7 @@ def test_a_network_trained_by_its_recipe_finds_digits_in_every_precision(tmp_pat
         ("seven_recipes", [tmp_path / "runs", tmp_path / "seven_recipes.json"]),
         ("export_accuracy", [tmp_path / "runs"]),
     ):
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), "--only", "InceptionV3"])
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), "--only", "BNInception"])
         with pytest.raises(SystemExit) as ended:
             scripts.load("benchmarks", name).main()
         assert ended.value.code == 0, ended.value.code
