@@ -47,6 +47,14 @@ def evaluate(
         int | None, typer.Option(help="Of the split. Default: that of the training.")
     ] = None,
     data_dir: DataDir = None,
+    unseen: Annotated[
+        bool,
+        typer.Option(
+            "--unseen",
+            help="The images are new to the network, though their folder has the name "
+            "of that which it was trained on.",
+        ),
+    ] = False,
 ) -> None:
     """Measure the error of a network, or of an ensemble, by one of the papers' protocols."""
     from keras_inception import data as datasets
@@ -56,7 +64,6 @@ def evaluate(
     if part not in PARTS:
         raise unknown("part", part, PARTS)
     networks = [jobs.load_trained(source) for source in model]
-    as_trained = seed is None
     seed = _training_seed(networks) if seed is None else seed
     dataset = datasets.load(
         data,
@@ -68,7 +75,7 @@ def evaluate(
     )
     for network in networks:
         _check_classes(network, dataset)
-        if as_trained:
+        if not unseen:
             _check_split(network, dataset, part)
     report = evaluation.evaluate(
         [network.model for network in networks],
@@ -120,9 +127,9 @@ def _check_split(network: "jobs.Trained", dataset: "data.Dataset", part: str) ->
     if network.dataset == dataset.name and then not in (None, now):
         raise InputError(
             f"The {part} images of {dataset.name} are others than when {network.name} was trained: "
-            "images came or went, or --check, --skip-broken or --label-offset are others, and the "
-            "training may have seen some of them. Evaluate as it was trained, or, if this is "
-            "another dataset of that name, say --seed."
+            "images came or went, or --seed, --check, --skip-broken or --label-offset are others, "
+            "and the training may have seen some of them. Bring the images back as they were, or "
+            "evaluate on a folder of others; if all of these are new to the network, say --unseen."
         )
 
 

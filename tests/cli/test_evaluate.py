@@ -60,7 +60,11 @@ def test_test_images_stay_those_that_the_training_left_out(run_cli, run_folder, 
     code, _, error = run_cli(*evaluate)
     assert code == 2
     assert f"The test images of {images.name} are others than when {run_folder}" in error
-    assert run_cli(*evaluate, "--seed", 3)[0] == 0
+    for seed in (3, 4):
+        assert run_cli(*evaluate, "--seed", seed)[0] == 2
+    assert run_cli(*evaluate, "--unseen")[0] == 0
+    whole = ["evaluate", "--model", run_folder, "--data", images]
+    assert run_cli(*whole, "--seed", 4)[0] == 2
     other = changed.rename(tmp_path / "another")
     assert run_cli("evaluate", "--model", run_folder, "--data", other)[0] == 0
 

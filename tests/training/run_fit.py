@@ -54,7 +54,7 @@ def train(options, strategy="none"):
             norms = batch_norm_layers(model)
             found["synchronized"] = [norm.name for norm in norms if norm.synchronized]
             if keras.backend.backend() == "jax":
-                found["devices"] = [str(each) for each in model.weights[0].value.devices()]
+                found["devices"] = [each.id for each in model.weights[0].value.devices()]
             found["seeds"] = [copies(v) for v in model.variables if v.name.startswith("seed_gen")]
 
     net = getattr(small, options["net"])

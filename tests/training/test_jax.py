@@ -21,11 +21,11 @@ def train(folder, runs, **options):
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
-    """FIXED, NORM, and FIXED by plain Keras, with and without averages, on one device."""
+    """FIXED, NORM, FIXED by plain Keras, and both without averages, on one device."""
     folder = tmp_path_factory.mktemp("jax")
     raw = {"recipe": FIXED["recipe"] | {"average_decay": None}}
     plain = FIXED | {"plain": True}
-    return train(folder, [FIXED, NORM, plain, plain | raw]).results()
+    return train(folder, [FIXED, NORM, plain, FIXED | raw, plain | raw]).results()
 
 
 def test_jax_trains_as_tensorflow_does(one, tmp_path):
@@ -37,14 +37,13 @@ def test_jax_trains_as_tensorflow_does(one, tmp_path):
 
 def test_plain_keras_on_jax_trains_as_fit_does(one):
     assert largest_difference(one[0]["averaged"], one[2]["averaged"]) < 1e-5
-    raw = one[3]["averaged"]
-    assert largest_difference(one[0]["raw"][: len(raw)], raw) < 1e-5
+    assert largest_difference(one[3]["averaged"], one[4]["averaged"]) < 1e-5
 
 
 def test_a_single_device_is_the_one_that_was_named(one, tmp_path):
     options = {"strategy": "mirrored", "devices": 2, "names": ["cpu:1"]}
     (named,) = train(tmp_path, [FIXED], **options).results()
-    assert (one[0]["devices"], named["devices"]) == (["TFRT_CPU_0"], ["TFRT_CPU_1"])
+    assert (one[0]["devices"], named["devices"]) == ([0], [1])
     assert largest_difference(one[0]["averaged"], named["averaged"]) < 1e-5
 
 
