@@ -129,7 +129,10 @@ def _from_file(path: Path) -> Trained:
     try:
         model = keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, TypeError) as error:
-        raise InputError(f"{path} is no .keras file that can be read: {error}") from error
+        raise InputError(
+            f"{path} is no .keras file that can be read; give one, or a run folder. Keras says: "
+            f"{error}"
+        ) from error
     facts = _facts(path.with_name(CONFIG_FILE))
     if facts.keys() >= _OF_A_RUN:  # other programs have a file of that name, too
         return Trained(

@@ -154,8 +154,9 @@ def _check_target(job: TrainingJob, out: Path, unfinished: Path) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; name a folder that does not exist yet.")
     if out.exists() and any(out.iterdir()) and not job.overwrite:
+        what = "holds a finished run" if (out / CONFIG_FILE).is_file() else "is not empty"
         raise InputError(
-            f"{out} is not empty. Name another folder, or replace it with overwrite=True; it is "
+            f"{out} {what}. Name another folder, or replace it with overwrite=True; it is "
             "replaced only once the new run has succeeded."
         )
     if job.resume == "never" and Checkpoints(unfinished / "checkpoints").files():

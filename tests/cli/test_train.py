@@ -60,7 +60,8 @@ def test_finished_run_is_refused_and_kept(run_cli, run_folder, images):
     code, _, error = run_cli("train", "--data", images, "--out", run_folder)
     assert code == 2
     assert error.count("\n") == 1
-    assert "is not empty" in error and "replace it with --overwrite;" in error
+    assert f"{run_folder} holds a finished run. Name another folder, or replace it" in error
+    assert "replace it with --overwrite;" in error
     assert (run_folder / "config.json").read_bytes() == before
 
 
@@ -124,7 +125,7 @@ def test_a_link_to_a_folder_leads_to_the_run(run_cli, run_folder, images, tmp_pa
     (tmp_path / "link").symlink_to(run_folder)
     code, _, error = run_cli("train", "--data", images, "--out", tmp_path / "link")
     assert code == 2
-    assert f"{run_folder} is not empty. Name another folder" in error
+    assert f"{run_folder} holds a finished run. Name another folder" in error
 
 
 @pytest.mark.slow

@@ -226,7 +226,10 @@ def _check_target(path: Path, form: Format, format: str, overwrite: bool) -> Non
     """Refuse a path that does not fit the format, or where something stands that must stay."""
     if path.suffix in _ENDINGS if not form.ending else path.suffix != form.ending:
         expected = f"a file that ends in {form.ending}" if form.ending else "a folder"
-        raise InputError(f"{format} is {expected}, but path is {path}.")
+        raise InputError(
+            f"{format} is {expected}, but path is {path}. Give such a path, or the format "
+            "(--format) that belongs to it."
+        )
     if not path.exists():
         return
     if not overwrite:
