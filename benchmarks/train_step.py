@@ -146,7 +146,9 @@ def main() -> None:
     """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", default=["InceptionV3"])
-    parser.add_argument("--forms", nargs="+", help="of the networks; by default all")
+    parser.add_argument(
+        "--forms", nargs="+", help="of the networks; by default those of the libraries"
+    )
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=299)
     parser.add_argument("--rounds", type=int, default=10)
@@ -160,8 +162,7 @@ def main() -> None:
     if before != record:
         results = {}
     for network in options.networks:
-        chosen = [form for form in forms(network) if form in (options.forms or forms(network))]
-        for form, policy in itertools.product(chosen, options.policies):
+        for form, policy in itertools.product(options.forms or forms(network), options.policies):
             arguments = (network, form, policy, options.batch, options.size)
             found = in_turns(
                 prepare,

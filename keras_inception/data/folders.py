@@ -16,7 +16,6 @@ from keras_inception.images import ENDINGS, in_threads, problem, readable, witho
 if TYPE_CHECKING:
     import tensorflow as tf
 
-
 _LIKE_PARTS = ("train", "test", "val")  # Training, testing, valid: what others call parts
 
 
@@ -135,8 +134,8 @@ def _part_folders(root: Path) -> dict[str, Path]:
 
 def _refuse_parts_for_classes(root: Path, subfolders: dict[str, Path]) -> None:
     """Raise `InputError` if the folders are named like parts, and hold folders of one name."""
-    alike = [name for name in subfolders if name.lower().startswith(_LIKE_PARTS)]
-    if len(alike) < 2 or len(alike) < len(subfolders):
+    named_so = all(name.lower().startswith(_LIKE_PARTS) for name in subfolders)
+    if len(subfolders) < 2 or not named_so:
         return
     inside = [_subfolders(folder).keys() for folder in subfolders.values()]
     shared = set.intersection(*map(set, inside))

@@ -29,8 +29,9 @@ LABEL_KEY = "image/class/label"
 NAME_KEY = "image/filename"  # not every record has it
 LABELS_FILE = "labels.txt"
 
-_SHARD = re.compile(rf"({'|'.join(PART_NAMES)})-(\d+-of-\d+|.*\.tfrecords?)")
-_NUMBERED = re.compile(r"(?P<part>\w+)-(?P<number>\d+)-of-(?P<total>\d+)")
+_SHARD = re.compile(
+    rf"(?P<part>{'|'.join(PART_NAMES)})-((?P<number>\d+)-of-(?P<total>\d+)|.*\.tfrecords?)"
+)
 _HEADER_BYTES = 12  # of a record: its length (8 bytes, little-endian) and that number's checksum
 _FOOTER_BYTES = 4  # the checksum of its data
 
@@ -144,13 +145,14 @@ def shards(folder: Path) -> dict[str, list[Path]]:
     for file in sorted(folder.iterdir()):
         match = _SHARD.fullmatch(file.name)
         if match and file.is_file():
-            found.setdefault(PART_NAMES[match[1]], []).append(file)
+            found.setdefault(PART_NAMES[match["part"]], []).append(file)
     return found
 
 
 def _check_complete(paths: Sequence[Path]) -> None:
     """Raise `InputError` unless the files that are called 2-of-8 are all eight, and no other's."""
-    numbered = [match for path in paths if (match := _NUMBERED.fullmatch(path.name))]
+    names = [_SHARD.fullmatch(path.name) for path in paths]
+    numbered = [name for name in names if name["total"]]
     totals = {int(match["total"]) for match in numbered}
     if len(totals) > 1:
         raise InputError(
@@ -184,10 +186,10 @@ def load_records(
     Raises:
         InputError: see `keras_inception.data.load`.
     """
-    found = shards(folder)
-    for paths in found.values():
+    paths_of = shards(folder)
+    for paths in paths_of.values():
         _check_complete(paths)
-    files = {part: TFRecordFiles(paths) for part, paths in found.items()}
+    files = {part: TFRecordFiles(paths) for part, paths in paths_of.items()}
     if "train" not in files:
         raise InputError(f"{folder} holds {', '.join(files)} records, but no train-* file.")
     for part, records in files.items():

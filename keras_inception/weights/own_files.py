@@ -102,7 +102,7 @@ def _layers(path: Path) -> Iterator[tuple[str, int, str, int]]:
         file, size = io.BytesIO(content), len(content)
     with h5py.File(file, "r") as opened:
         source = Hdf5(opened, size)
-        for key, layer in _groups(source, opened, "layers"):
+        for key, layer in _layer_groups(source):
             kind, number = re.fullmatch(r"(.+?)(?:_(\d+))?", key, re.DOTALL).groups()
             if source.has(layer, "vars"):
                 variables = source.child(layer, "vars")
@@ -110,10 +110,10 @@ def _layers(path: Path) -> Iterator[tuple[str, int, str, int]]:
                 yield kind, int(number or 0), stored[0] if stored else key, len(variables)
 
 
-def _groups(source: Hdf5, root: h5py.Group, name: str) -> Iterator[tuple[str, h5py.Group]]:
-    """Yield the groups in a group, if it is there."""
-    holder = source.child(root, name) if source.has(root, name) else None
-    if isinstance(holder, h5py.Group):
-        for key, entry in source.children(holder):
+def _layer_groups(source: Hdf5) -> Iterator[tuple[str, h5py.Group]]:
+    """Yield the groups of the layers; in a file of the older layout there are none."""
+    layers = source.child(source.root, "layers") if source.has(source.root, "layers") else None
+    if isinstance(layers, h5py.Group):
+        for key, entry in source.children(layers):
             if isinstance(entry, h5py.Group):
                 yield key, entry

@@ -211,9 +211,12 @@ def test_parts_under_names_of_their_own(tmp_path):
 
 
 def test_classes_may_hold_folders_of_one_name(tmp_path):
-    for name in ("testudo", "trains"):
-        fill(tmp_path / name, {"2020" if name == "trains" else "2021": 5})
-    assert data.load(tmp_path).class_names == ("testudo", "trains")
+    for name in ("cats", "trains"):
+        fill(tmp_path / "alike" / name, {"2020": 5})
+    assert data.load(tmp_path / "alike").class_names == ("cats", "trains")
+    for name, inside in (("testudo", "2021"), ("trains", "2020")):
+        fill(tmp_path / "like_parts" / name, {inside: 5})
+    assert data.load(tmp_path / "like_parts").class_names == ("testudo", "trains")
 
 
 def test_validation_twice(tmp_path):
