@@ -31,7 +31,7 @@ def fold_batch_norm(
       `Dense` layer before them, and so does a ReLU that follows.
     - A residual's scale becomes part of the linear layer that computes it.
     - An average pool of stride 1 before a 1x1 convolution moves behind it, before its ReLU, where
-      there are fewer channels to be averaged.
+      there are fewer channels to be averaged, unless a layer before it pads it with zeros.
     - Auxiliary heads, dropout and what else only training knows are gone.
     - This package's own layers are expressed in Keras's, so that a saved folded model loads
       without this package.

@@ -115,11 +115,14 @@ class Plan:
 
         Averages of linear functions are linear functions of averages, and Keras's averages leave
         out the padding; the pool then works on the channels that the convolution gives, fewer.
+        Behind zeros that a layer of its own adds, the convolution would be computed for those too,
+        and OpenVINO, which takes that layer into it, then computes it four times as slowly.
         """
         layer, before = call.operation, graph.producer(call.input_tensors[0])
         if (
             not self._move_pools
             or before is None
+            or _pads(graph.producer(before.input_tensors[0]))
             or graph.is_shared(before.operation)
             or graph.only_user(before.outputs[0]) is not call
             or type(before.operation) is not keras.layers.AveragePooling2D
@@ -145,6 +148,10 @@ def _is_linear(layer: Any) -> bool:
         and layer.quantization_mode is None
         and not getattr(layer, "lora_enabled", False)
     )
+
+
+def _pads(call: Any) -> bool:
+    return call is not None and type(call.operation) is keras.layers.ZeroPadding2D
 
 
 def _is_norm_of(norm: Any, layer: keras.Layer, tensor: keras.KerasTensor) -> bool:
