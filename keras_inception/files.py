@@ -21,27 +21,23 @@ SCRATCH_ENDING = ".tmp"
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike, *, overwrite: bool = True) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; move it into place on success.
 
     The body may create a file or a folder there. If it raises, what it wrote is removed and
     whatever stood at `path` before stays. Parent folders are created; if it fails they are removed.
 
     Args:
-        path: where the finished file or folder shall stand.
-        overwrite: replace what stands at `path`; if False, a `path` that exists is an error.
+        path: where the finished file or folder shall stand, in place of what stands there.
 
     Yields:
         A path that does not exist yet, in a hidden folder beside `path`, with the same file name
         (so that formats chosen by the ending work).
 
     Raises:
-        FileExistsError: if `path` exists and `overwrite` is False, before the body runs.
         OSError: as raised by the file system.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already; it was left as it is.")
     new_folders = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = _scratch_beside(path)

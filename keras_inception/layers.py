@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_inception.errors import InputError
@@ -287,15 +288,18 @@ class LocalResponseNormalization(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Return the normalised values."""
         x = float32_or_wider(inputs)
-        axis = self.axis % len(inputs.shape)
-        channels, window = inputs.shape[axis], 2 * self.depth_radius + 1
-        margins = [(0, 0)] * len(inputs.shape)
-        margins[axis] = (self.depth_radius, self.depth_radius)
-        squares = ops.pad(ops.square(x), margins)
-        before = (slice(None),) * axis
-        energy = sum(squares[(*before, slice(i, i + channels))] for i in range(window))
-        divisor = ops.power(self.bias + self.alpha / window * energy, self.beta)
-        return ops.cast(x / divisor, self.compute_dtype)
+        squares = ops.moveaxis(ops.square(x), self.axis, -1)
+        window = ops.cast(self.window(squares.shape[-1]), keras.backend.standardize_dtype(x.dtype))
+        # A matrix product multiplies by many zeros, and yet its gradient takes a quarter of the
+        # time that the gradient of a sum of slices does.
+        energy = ops.moveaxis(ops.matmul(squares, window), -1, self.axis)
+        return ops.cast(x * inverse_power(self.bias + energy, self.beta), self.compute_dtype)
+
+    def window(self, channels: int) -> np.ndarray:
+        """Return the weights of all channels' squares (rows) in each one's divisor (columns)."""
+        index = np.arange(channels)
+        near = np.abs(index[:, None] - index[None, :]) <= self.depth_radius
+        return near * (self.alpha / (2 * self.depth_radius + 1))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the input's shape."""
@@ -305,6 +309,18 @@ class LocalResponseNormalization(keras.layers.Layer):
         """Return what `from_config` needs."""
         own = ("depth_radius", "alpha", "beta", "bias", "axis")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+
+
+def inverse_power(values: Any, exponent: float) -> Any:
+    """Return `values ** -exponent`, of positive values.
+
+    For the exponent that local response normalisation normally has by square roots, which
+    processors have instructions for: of a power most runtimes compute one value after the other.
+    """
+    if exponent != 0.75:
+        return ops.power(values, -exponent)
+    root = ops.rsqrt(values)
+    return root * ops.sqrt(root)
 
 
 def float32_or_wider(tensor: Any) -> Any:

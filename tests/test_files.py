@@ -66,13 +66,3 @@ def test_what_fails_leaves_the_old_file_and_no_new_folder(tmp_path):
             raise ZeroDivisionError
     assert tree(tmp_path) == {"out": "old"}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_what_exists_is_kept_if_asked(tmp_path):
-    (tmp_path / "out").write_text("old")
-    with (
-        pytest.raises(FileExistsError, match="exists already; it was left as it is"),
-        atomic_path(tmp_path / "out", overwrite=False),
-    ):
-        pytest.fail("the body must not run")
-    assert tree(tmp_path) == {"out": "old"}

@@ -222,6 +222,20 @@ def test_lrn_equals_tensorflow_with_alpha_over_the_window():
     np.testing.assert_allclose(LocalResponseNormalization()(x), expected, rtol=1e-6)
 
 
+def test_gradients_of_lrn_equal_tensorflows():
+    x = tf.constant(_images(shape=(2, 3, 3, 16)))
+    layer = LocalResponseNormalization(alpha=5.0)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        got = layer(x)
+        expected = tf.nn.local_response_normalization(x, 2, bias=1.0, alpha=1.0, beta=0.75)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    weights = _images(shape=(2, 3, 3, 16), seed=1)
+    np.testing.assert_allclose(
+        tape.gradient(got, x, weights), tape.gradient(expected, x, weights), rtol=1e-4, atol=1e-6
+    )
+
+
 def test_lrn_equals_the_formula_on_either_axis():
     x = _images(shape=(1, 2, 2, 7)).astype("float64")
     settings = {"depth_radius": 1, "alpha": 0.5, "beta": 2.0, "bias": 3.0}

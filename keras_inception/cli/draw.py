@@ -15,9 +15,7 @@ from keras_inception.files import atomic_path
 def draw(
     model: Model,
     architecture: Annotated[str, typer.Option(help="One of those that `list` names.")] = "paper",
-    output: Annotated[
-        Path | None, typer.Option(help="The SVG file. Default: MODEL.svg here.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The SVG file. Default: MODEL.svg here.")] = None,
     aux_heads: Annotated[bool, typer.Option(help="With the auxiliary heads.")] = False,
     image_size: Annotated[
         int | None, typer.Option(help="Height and width in pixels; default: the paper's.")
@@ -40,7 +38,7 @@ def draw(
         width=width,
     )
     title = model if architecture == "paper" else f"{model} ({architecture})"
-    path = output or Path(f"{model}.svg")
+    path = out or Path(f"{model}.svg")
     with atomic_path(path) as temporary:
         temporary.write_text(drawing.draw(network, title), encoding="utf-8")
     typer.echo(str(path))

@@ -9,7 +9,7 @@ from keras import layers
 
 from keras_inception.errors import InputError
 from keras_inception.inference.plan import Fused, stock_type
-from keras_inception.layers import LocalResponseNormalization, ScaledResidual
+from keras_inception.layers import LocalResponseNormalization, ScaledResidual, inverse_power
 
 
 def copy(operation: keras.Operation, dtype: str | None, **changes: Any) -> keras.Operation:
@@ -122,7 +122,7 @@ def response_norm(layer: LocalResponseNormalization, dtype: str) -> Callable:
 
     def call(x: keras.KerasTensor) -> keras.KerasTensor:
         divisor = energy(square([x, x]))
-        return scale([x, keras.ops.power(divisor, -layer.beta)])
+        return scale([x, inverse_power(divisor, layer.beta)])
 
     return call
 
@@ -134,10 +134,8 @@ def window_name(layer: LocalResponseNormalization) -> str:
 
 def window_weights(layer: LocalResponseNormalization) -> list[np.ndarray]:
     """Return the kernel that sums squares over the window, and the bias."""
-    index = np.arange(layer.output.shape[_channel_axis(layer)])
-    near = np.abs(index[:, None] - index[None, :]) <= layer.depth_radius
-    kernel = near[None, None] * (layer.alpha / (2 * layer.depth_radius + 1))
-    return [kernel, np.full(len(index), layer.bias)]
+    channels = layer.output.shape[_channel_axis(layer)]
+    return [layer.window(channels)[None, None], np.full(channels, layer.bias)]
 
 
 def _channel_axis(layer: LocalResponseNormalization) -> int:

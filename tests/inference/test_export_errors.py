@@ -85,6 +85,15 @@ def test_an_existing_path_is_refused(model, form, tmp_path):
     assert path.read_text() == "mine"
 
 
+@every_format
+def test_a_link_to_nothing_is_refused(model, form, tmp_path):
+    path = tmp_path / PATHS[form]
+    path.symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match="is a link to .*gone, where nothing is"):
+        export(model, path, format=form, overwrite=True)
+    assert path.is_symlink() and not path.exists()
+
+
 def test_foreign_folders_are_never_overwritten(model, tmp_path):
     path = tmp_path / "photos"
     path.mkdir()

@@ -231,6 +231,11 @@ def _check_target(path: Path, form: Format, format: str, overwrite: bool) -> Non
             "(--format) that belongs to it."
         )
     if not path.exists():
+        if path.is_symlink():
+            raise InputError(
+                f"{path} is a link to {path.readlink()}, where nothing is. Remove the link, or "
+                "export to another path."
+            )
         return
     if not overwrite:
         raise InputError(
