@@ -250,7 +250,8 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     Call arguments:
         inputs: float tensor with the channels on `axis`; the result has its shape and dtype. The
-            computation is in float32 at least.
+            computation is in float32 at least, the sum with the precision that the backend gives
+            matrix products (on GPUs it may be TF32).
 
     Args:
         depth_radius: channels on either side, a non-negative integer.
