@@ -50,8 +50,8 @@ def test_learns_two_classes(case):
     # Loss surfaces of such narrow networks are too steep for it to fall at every step.
     optimizer = keras.optimizers.Adam(1e-2)
     model.compile(optimizer, "sparse_categorical_crossentropy", run_eagerly=True)
-    losses = [float(model.train_on_batch(x, y)) for _ in range(8)]
-    assert min(losses[1:]) < 0.9 * losses[0]
+    first = float(model.train_on_batch(x, y))
+    assert any(float(model.train_on_batch(x, y)) < 0.9 * first for _ in range(7))
     for weight, old in zip(model.trainable_weights[-2:], before, strict=True):
         assert np.any(np.asarray(weight.value) != old)
 
