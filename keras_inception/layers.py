@@ -290,7 +290,7 @@ class LocalResponseNormalization(keras.layers.Layer):
         """Return the normalised values."""
         x = float32_or_wider(inputs)
         squares = ops.moveaxis(ops.square(x), self.axis, -1)
-        window = ops.cast(self.window(squares.shape[-1]), keras.backend.standardize_dtype(x.dtype))
+        window = ops.cast(self.window(squares.shape[-1]), x.dtype)
         # A matrix product multiplies by many zeros, and yet its gradient takes a quarter of the
         # time that the gradient of a sum of slices does.
         energy = ops.moveaxis(ops.matmul(squares, window), -1, self.axis)

@@ -122,11 +122,11 @@ class Plan:
         if (
             not self._move_pools
             or before is None
-            or _pads(graph.producer(before.input_tensors[0]))
             or graph.is_shared(before.operation)
             or graph.only_user(before.outputs[0]) is not call
             or type(before.operation) is not keras.layers.AveragePooling2D
             or set(before.operation.strides) != {1}
+            or _pads(graph.producer(before.input_tensors[0]))
             or stock_type(layer) is not keras.layers.Conv2D
             or {*layer.kernel_size, *layer.strides} != {1}
             or layer.filters >= layer.kernel.shape[2]

@@ -296,8 +296,8 @@ def test_pools_stay_if_asked_to():
 def test_other_pools_stay_where_they_are(model):
     model = model()
     folded = fold_batch_norm(model)
-    names = [layer.name for layer in folded.layers]
-    assert names.index("relu") == names.index("pool") + 1
+    kept = [x for x in folded.layers[1:] if not isinstance(x, layers.ZeroPadding2D)]
+    assert [layer.name for layer in kept[:2]] == ["pool", "relu"]
     x = images(2, 8, channels=6)
     for given, expected in zip(
         keras.tree.flatten(folded(x)), keras.tree.flatten(model(x, training=False)), strict=True
